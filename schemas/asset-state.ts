@@ -1,0 +1,142 @@
+/**
+ * The Asset object's stored state, versioned. Times are epoch milliseconds. The machines read and write it; the public
+ * Asset is projected from it. Old versions are lifted by `loadAssetState`.
+ */
+import { z } from "zod";
+import { CompositeSha256 } from "./checksum.ts";
+import { UploadSource } from "./event.ts";
+import { FailureCode } from "./failure.ts";
+import { CopyTier, Etag, FileId, FileName, JobId, Sha256Hex, SizeBytes, Slug, Token } from "./id.ts";
+import { OriginalKey, ProxyKey } from "./key.ts";
+import { Quality, RenditionPlan } from "./ladder.ts";
+import { SourceProbe } from "./media-probe.ts";
+
+const AtMs = z.int().nonnegative();
+
+/** A failure that a step carries until it succeeds. */
+export const StepProblem = z.object({ code: FailureCode, message: z.string(), sinceAtMs: AtMs, retryable: z.boolean() });
+export type StepProblem = z.infer<typeof StepProblem>;
+
+/** How the present command of a step stands. Exactly one of its deadlines is armed while a step is open. */
+export const Step = z.object({
+  /** Fencing number: raised at every new intent, kept when the same command is sent again. */
+  op: z.int().nonnegative(),
+  /** `idle`: nothing asked · `queued`: sent, nobody has begun · `running`: somebody works on it · `waiting`: backoff. */
+  phase: z.enum(["idle", "queued", "running", "waiting"]),
+  /** Failures in a row that count against the step's tries. */
+  failures: z.int().nonnegative(),
+  /** Deferrals in a row, which only lengthen the backoff. */
+  deferrals: z.int().nonnegative(),
+  /** Times the present command was sent without a sign of life. */
+  sends: z.int().nonnegative(),
+  /** When to act next (backoff over, or watchdog); null when idle. */
+  deadlineAtMs: AtMs.nullable(),
+  problem: StepProblem.nullable(),
+});
+export type Step = z.infer<typeof Step>;
+
+export const JobState = z.enum([
+  "received",
+  "archived",
+  "transcoding",
+  "encoded",
+  "failed",
+  "cancelled",
+  "deleting",
+  "deleted",
+]);
+export type JobState = z.infer<typeof JobState>;
+
+export const Lease = z.object({
+  token: Token,
+  runnerId: z.string(),
+  encoder: z.string(),
+  expiresAtMs: AtMs,
+});
+export type Lease = z.infer<typeof Lease>;
+
+export const TranscodeFailure = z.object({ runnerId: z.string(), code: FailureCode, message: z.string(), atMs: AtMs });
+
+export const Job = z.object({
+  state: JobState,
+  /** Where an undelete returns to. */
+  stateBeforeDelete: JobState.nullable(),
+  jobId: JobId.nullable(),
+  /** Raised at every lease or job that ends without success; a claim must name it. */
+  generation: z.int().nonnegative(),
+  priority: z.int().min(0).max(100),
+  lease: Lease.nullable(),
+  /** Failed attempts of the present job, newest last, for telling a poison asset from a bad runner. */
+  transcodeFailures: z.array(TranscodeFailure).max(32),
+  archive: Step,
+  transcode: Step,
+  graceEndsAtMs: AtMs.nullable(),
+});
+export type Job = z.infer<typeof Job>;
+
+export const RenditionState = z.enum(["wanted", "encoding", "uploaded", "archived", "missing", "failed"]);
+export type RenditionState = z.infer<typeof RenditionState>;
+
+export const CopyState = z.enum(["wanted", "placing", "placed", "removing", "evicted", "failed"]);
+export type CopyState = z.infer<typeof CopyState>;
+
+export const StoredCopy = z.object({
+  tier: CopyTier,
+  state: CopyState,
+  /** Asked for by a viewer or an operator while it was being removed: placed again once that is over. */
+  wantedAgain: z.boolean(),
+  step: Step,
+  sizeBytes: SizeBytes.nullable(),
+  etag: Etag.nullable(),
+  placedAtMs: AtMs.nullable(),
+  verifiedAtMs: AtMs.nullable(),
+  lastAccessAtMs: AtMs.nullable(),
+  pinnedUntilMs: AtMs.nullable(),
+});
+export type StoredCopy = z.infer<typeof StoredCopy>;
+
+export const StoredRendition = z.object({
+  quality: Quality,
+  state: RenditionState,
+  jobId: JobId,
+  plan: RenditionPlan,
+  upload: z.object({ key: ProxyKey, uploadId: z.string(), partSizeBytes: z.int() }).nullable(),
+  step: Step,
+  width: z.int().nullable(),
+  height: z.int().nullable(),
+  frames: z.int().nullable(),
+  durationSeconds: z.number().nullable(),
+  sizeBytes: SizeBytes.nullable(),
+  sha256: CompositeSha256.nullable(),
+  etag: Etag.nullable(),
+  verifiedAtMs: AtMs.nullable(),
+  copies: z.array(StoredCopy),
+});
+export type StoredRendition = z.infer<typeof StoredRendition>;
+
+export const AssetStateV1 = z.object({
+  version: z.literal(1),
+  fileId: FileId,
+  clientName: Slug,
+  projectName: Slug,
+  fileName: FileName,
+  sizeBytes: SizeBytes,
+  sha256: Sha256Hex.nullable(),
+  upload: UploadSource,
+  createdAtMs: AtMs,
+  updatedAtMs: AtMs,
+  job: Job,
+  original: z
+    .object({ key: OriginalKey, sizeBytes: SizeBytes, etag: Etag, sha256: CompositeSha256.nullable(), verifiedAtMs: AtMs })
+    .nullable(),
+  source: SourceProbe.nullable(),
+  renditions: z.array(StoredRendition),
+});
+
+export const StoredAsset = AssetStateV1;
+export type StoredAsset = z.infer<typeof StoredAsset>;
+
+/** @throws ZodError when the stored text is of no known version: better to stop than to guess about originals. */
+export function loadAssetState(json: string): StoredAsset {
+  return StoredAsset.parse(JSON.parse(json));
+}

@@ -1,0 +1,174 @@
+/**
+ * Commands: what the Asset object asks of the consumers and runners, as queue messages. A command's id is
+ * `fileId:revision:index`. `op` is the fencing number of the step's present intent: a consumer whose op is no longer
+ * current has nothing to do. A command may arrive twice, late or never.
+ */
+import { z } from "zod";
+import { Asset } from "./asset.ts";
+import { CompositeSha256 } from "./checksum.ts";
+import { Etag, FileId, JobId, Sha256Hex, SizeBytes } from "./id.ts";
+import { EdgeKey, EditorKey, OriginalKey, ProxyKey } from "./key.ts";
+import { Quality } from "./ladder.ts";
+
+const base = { id: z.string().min(1).max(200), fileId: FileId };
+const op = z.int().positive();
+
+/** A verified Wasabi object, as the source of copies and the ground for removing them. */
+export const ArchivedProxy = z.object({ key: ProxyKey, etag: Etag, sizeBytes: SizeBytes, sha256: CompositeSha256 });
+export type ArchivedProxy = z.infer<typeof ArchivedProxy>;
+
+/** The original lies in the bucket: verify it at its canonical key, or copy it there server-side first. */
+export const ArchiveOriginal = z.object({
+  ...base,
+  type: z.literal("ArchiveOriginal"),
+  op,
+  sourceKey: z.string().min(1).max(1024),
+  key: OriginalKey,
+  sizeBytes: SizeBytes,
+  /** Declared by the uploader, over the whole file; null when unknown. */
+  sha256: Sha256Hex.nullable(),
+});
+
+/** The original lies at a URL: stream it into its canonical key. */
+export const IngestOriginal = z.object({
+  ...base,
+  type: z.literal("IngestOriginal"),
+  op,
+  url: z.url(),
+  key: OriginalKey,
+  sizeBytes: SizeBytes,
+  sha256: Sha256Hex.nullable(),
+});
+
+export const EnqueueTranscode = z.object({
+  ...base,
+  type: z.literal("EnqueueTranscode"),
+  jobId: JobId,
+  generation: z.int().positive(),
+  /** 0–100, higher first. */
+  priority: z.int().min(0).max(100),
+});
+
+/** All parts of a rendition are in Wasabi. The consumer fetches the part list from the object by RPC. */
+export const CompleteUpload = z.object({
+  ...base,
+  type: z.literal("CompleteUpload"),
+  op,
+  quality: Quality,
+  jobId: JobId,
+  key: ProxyKey,
+  uploadId: z.string().min(1).max(2048),
+  sizeBytes: SizeBytes,
+  sha256: CompositeSha256,
+});
+
+export const AbortUpload = z.object({
+  ...base,
+  type: z.literal("AbortUpload"),
+  key: ProxyKey,
+  uploadId: z.string().min(1).max(2048),
+});
+
+/** A Wasabi proxy is gone: bring it back from a placed R2 copy whose checksum matches. */
+export const RestoreArchive = z.object({
+  ...base,
+  type: z.literal("RestoreArchive"),
+  op,
+  quality: Quality,
+  jobId: JobId,
+  key: ProxyKey,
+  from: EdgeKey,
+  sizeBytes: SizeBytes,
+  sha256: CompositeSha256,
+});
+
+const copyBase = { ...base, op, quality: Quality, jobId: JobId };
+
+export const PlaceEdgeCopy = z.object({
+  ...copyBase,
+  type: z.literal("PlaceEdgeCopy"),
+  key: EdgeKey,
+  source: ArchivedProxy,
+});
+
+export const RemoveEdgeCopy = z.object({
+  ...copyBase,
+  type: z.literal("RemoveEdgeCopy"),
+  key: EdgeKey,
+  /** Re-verified by HEAD just before the removal; null only for an asset that is deleted or a superseded job. */
+  archive: ArchivedProxy.nullable(),
+});
+
+export const PlaceEditorCopy = z.object({
+  ...copyBase,
+  type: z.literal("PlaceEditorCopy"),
+  key: EditorKey,
+  source: ArchivedProxy,
+});
+
+/** Asks the agent how a transfer stands: the backstop of its callback. */
+export const CheckEditorCopy = z.object({ ...copyBase, type: z.literal("CheckEditorCopy"), key: EditorKey, source: ArchivedProxy });
+
+export const RemoveEditorCopy = z.object({ ...copyBase, type: z.literal("RemoveEditorCopy"), key: EditorKey });
+
+export const PublishCatalogue = z.object({ ...base, type: z.literal("PublishCatalogue"), asset: Asset });
+
+export const AppEventType = z.enum([
+  "asset.archived",
+  "asset.encoded",
+  "asset.distributed",
+  "asset.evicted",
+  "asset.restored",
+  "asset.failed",
+  "asset.deleted",
+]);
+export type AppEventType = z.infer<typeof AppEventType>;
+
+/** One signed call to the application; `id` is its webhook-id, stable over retries. */
+export const NotifyApp = z.object({
+  ...base,
+  type: z.literal("NotifyApp"),
+  event: AppEventType,
+  timestamp: z.iso.datetime(),
+  asset: Asset,
+});
+
+export const Command = z.discriminatedUnion("type", [
+  ArchiveOriginal,
+  IngestOriginal,
+  EnqueueTranscode,
+  CompleteUpload,
+  AbortUpload,
+  RestoreArchive,
+  PlaceEdgeCopy,
+  RemoveEdgeCopy,
+  PlaceEditorCopy,
+  CheckEditorCopy,
+  RemoveEditorCopy,
+  PublishCatalogue,
+  NotifyApp,
+]);
+export type Command = z.infer<typeof Command>;
+export type CommandOf<Type extends Command["type"]> = Extract<Command, { type: Type }>;
+
+export const QueueName = z.enum(["archive", "ingest", "transcode", "r2", "lucidlink", "catalogue", "app-webhook"]);
+export type QueueName = z.infer<typeof QueueName>;
+
+/** Which queue carries which command; total, so that a new command cannot be forgotten. */
+export const queueOf: Readonly<Record<Command["type"], QueueName>> = {
+  ArchiveOriginal: "archive",
+  IngestOriginal: "ingest",
+  EnqueueTranscode: "transcode",
+  CompleteUpload: "archive",
+  AbortUpload: "archive",
+  RestoreArchive: "archive",
+  PlaceEdgeCopy: "r2",
+  RemoveEdgeCopy: "r2",
+  PlaceEditorCopy: "lucidlink",
+  CheckEditorCopy: "lucidlink",
+  RemoveEditorCopy: "lucidlink",
+  PublishCatalogue: "catalogue",
+  NotifyApp: "app-webhook",
+};
+
+export const deadLetterQueueOf = (queue: QueueName) => `${queue}-dead` as const;

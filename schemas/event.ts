@@ -1,0 +1,117 @@
+/**
+ * Events: facts that reach the Asset object, past tense. Each arrives in an envelope with an idempotency key and who said
+ * it; the object stamps time and one fresh id. Facts about a step carry the `op` they answer, facts from a runner the
+ * lease they were made under, so that late and stale ones are told apart.
+ */
+import { z } from "zod";
+import { CompositeSha256 } from "./checksum.ts";
+import { FailureCode } from "./failure.ts";
+import { CopyTier, Etag, FileId, FileName, JobId, Sha256Hex, SizeBytes, Slug, Token } from "./id.ts";
+import { OriginalKey, ProxyKey } from "./key.ts";
+import { Quality } from "./ladder.ts";
+import { SourceProbe } from "./media-probe.ts";
+import { StepRef } from "./step.ts";
+
+export const UploadSource = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("wasabi"), key: z.string().min(1).max(1024) }),
+  z.strictObject({ kind: z.literal("url"), url: z.url({ protocol: /^https?$/ }).max(4096) }),
+]);
+export type UploadSource = z.infer<typeof UploadSource>;
+
+/** What an upload webhook declares about a file. */
+export const UploadDeclaration = z.strictObject({
+  fileId: FileId,
+  clientName: Slug,
+  projectName: Slug,
+  fileName: FileName,
+  sizeBytes: SizeBytes.refine((size) => size > 0, "must be more than 0"),
+  sha256: Sha256Hex.optional(),
+  /** 0–100; editors' rush jobs go first. */
+  priority: z.int().min(0).max(100).optional(),
+  source: UploadSource,
+});
+export type UploadDeclaration = z.infer<typeof UploadDeclaration>;
+
+const op = z.int().positive();
+const lease = Token;
+const message = z.string().max(2_000);
+const stepFact = { step: StepRef, op };
+const copyFact = { tier: CopyTier, quality: Quality, jobId: JobId, op };
+
+export const AssetEvent = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("UploadNoticed"), upload: UploadDeclaration }),
+  z.object({
+    type: z.literal("OriginalArchived"),
+    op,
+    key: OriginalKey,
+    sizeBytes: SizeBytes,
+    etag: Etag,
+    sha256: CompositeSha256.nullable(),
+  }),
+
+  z.object({ type: z.literal("TranscodeClaimed"), generation: z.int().positive(), runnerId: z.string(), encoder: z.string() }),
+  z.object({ type: z.literal("LeaseRenewed"), lease }),
+  z.object({ type: z.literal("SourceProbed"), lease, source: SourceProbe }),
+  z.object({ type: z.literal("UploadOpened"), lease, quality: Quality, key: ProxyKey, uploadId: z.string(), partSizeBytes: z.int() }),
+  z.object({
+    type: z.literal("RenditionUploaded"),
+    lease,
+    quality: Quality,
+    width: z.int(),
+    height: z.int(),
+    frames: z.int(),
+    durationSeconds: z.number(),
+    sizeBytes: SizeBytes,
+    sha256: CompositeSha256,
+  }),
+  z.object({ type: z.literal("TranscodeFailed"), lease, code: FailureCode, message, retryable: z.boolean() }),
+  z.object({ type: z.literal("LeaseReleased"), lease, reason: z.string() }),
+  z.object({ type: z.literal("LeaseExpired"), generation: z.int().positive() }),
+
+  z.object({ type: z.literal("RenditionArchived"), quality: Quality, jobId: JobId, op, etag: Etag, sizeBytes: SizeBytes }),
+  z.object({ type: z.literal("ArchiveLost"), quality: Quality, jobId: JobId, message }),
+
+  z.object({ type: z.literal("CopyPlaced"), ...copyFact, sizeBytes: SizeBytes, etag: Etag.nullable(), sha256: CompositeSha256 }),
+  z.object({ type: z.literal("CopyRemoved"), ...copyFact }),
+  /** A viewer asked for a rendition that R2 does not hold. */
+  z.object({ type: z.literal("ProxyRequested"), quality: Quality, jobId: JobId }),
+  z.object({ type: z.literal("ProxyAccessed"), tier: CopyTier, quality: Quality, jobId: JobId }),
+  z.object({ type: z.literal("RetentionElapsed"), quality: Quality }),
+
+  /** A consumer or an agent works on it; repeated while it does. */
+  z.object({ type: z.literal("StepBegan"), ...stepFact }),
+  z.object({ type: z.literal("StepDeferred"), ...stepFact, code: FailureCode, message, retryAfterMs: z.int().nonnegative().nullable() }),
+  z.object({ type: z.literal("StepFailed"), ...stepFact, code: FailureCode, message }),
+  /** Timer: the step's backoff has passed. */
+  z.object({ type: z.literal("StepDue"), ...stepFact }),
+  /** Timer: the step gave no sign in its time. */
+  z.object({ type: z.literal("StepOverdue"), ...stepFact }),
+
+  z.object({ type: z.literal("RetryRequested") }),
+  z.object({ type: z.literal("RetranscodeRequested") }),
+  z.object({ type: z.literal("CancelRequested") }),
+  z.object({ type: z.literal("DeleteRequested") }),
+  z.object({ type: z.literal("UndeleteRequested") }),
+  z.object({ type: z.literal("GraceElapsed") }),
+]);
+export type AssetEvent = z.infer<typeof AssetEvent>;
+export type EventOf<Type extends AssetEvent["type"]> = Extract<AssetEvent, { type: Type }>;
+
+/** What is handed to the object's one door. `key` is null for facts that are harmless to repeat (renewals). */
+export const EventEnvelope = z.object({
+  key: z.string().min(1).max(300).nullable(),
+  /** api · webhook:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
+  by: z.string().min(1).max(200),
+  event: AssetEvent,
+});
+export type EventEnvelope = z.infer<typeof EventEnvelope>;
+
+/** What the object adds: the time of the decision and one fresh id, from which job ids and leases are made. */
+export const Stamp = z.object({
+  atMs: z.int().nonnegative(),
+  /** 24 lower-case hex digits. */
+  newId: JobId,
+  /** Fraction in [0, 1) for jitter. */
+  jitter: z.number().min(0).lt(1),
+});
+export type Stamp = z.infer<typeof Stamp>;
