@@ -1,0 +1,47 @@
+/** The pull-API worker's place in a Miniflare: its bundle, bindings, the queue it consumes and the socket it owns. */
+import { fileURLToPath } from "node:url";
+import type { V4WorkerOptions } from "miniflare";
+import { bundleWorker } from "./bundle.ts";
+
+export type PullQueueConfig = {
+  port: number;
+  token: string;
+  queueName: string;
+  deadLetterQueueName: string;
+  maxRetries: number;
+};
+
+export const pullQueueWorkerName = "pull-queue";
+
+/** The account id of the local stack: the pull API's path has one. */
+const accountId = "local";
+
+/** The queue's base in the pull API: `/messages/pull` and `/messages/ack` hang below it. */
+export function pullQueueUrl(port: number, queueName: string): string {
+  return `http://127.0.0.1:${port}/client/v4/accounts/${accountId}/queues/${queueName}`;
+}
+
+export async function pullQueueWorker(config: PullQueueConfig): Promise<V4WorkerOptions> {
+  const { script } = await bundleWorker(fileURLToPath(new URL("pull-queue-worker.ts", import.meta.url)));
+  return {
+    name: pullQueueWorkerName,
+    modules: true,
+    script,
+    compatibilityDate: "2026-01-01",
+    bindings: {
+      QUEUE_NAME: config.queueName,
+      PULL_TOKEN: config.token,
+      MAX_RETRIES: config.maxRetries,
+    },
+    durableObjects: { QUEUE: { className: "PullQueue", useSQLite: true } },
+    queueProducers: { DEAD_LETTER: { queueName: config.deadLetterQueueName } },
+    queueConsumers: {
+      [config.queueName]: {
+        maxBatchSize: 10,
+        maxBatchTimeout: 0,
+        maxRetries: 100,
+      },
+    },
+    unsafeDirectSockets: [{ host: "127.0.0.1", port: config.port }],
+  };
+}
