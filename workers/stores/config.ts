@@ -1,0 +1,175 @@
+/**
+ * The worker's bindings (`Env`) and its settings, checked (`readConfig`). It lies among the stores because every room
+ * above them needs it, the Durable Objects too, and imports only point down.
+ */
+import { z } from "zod";
+import { Policy } from "../../schemas/policy.ts";
+
+/** What wrangler.toml binds; the objects are reached through their doors, so their classes are not named here. */
+export interface Env extends Omit<Cloudflare.Env, "ASSET" | "FEED"> {
+  ASSET: DurableObjectNamespace;
+  FEED: DurableObjectNamespace;
+}
+
+/** A shared secret with the name that travels beside what it signed. */
+export interface NamedKey {
+  kid: string;
+  secret: Uint8Array<ArrayBuffer>;
+}
+/** At least one key; the first signs, all verify, so that keys can be replaced without an outage. */
+export type Keyring = readonly [NamedKey, ...NamedKey[]];
+
+export interface WasabiConfig {
+  endpoint: string;
+  region: string;
+  bucket: string;
+  accessKeyId: string;
+  secretAccessKey: string;
+}
+
+export interface Config {
+  environment: string;
+  /** Without a slash at its end. */
+  publicUrl: string;
+  wasabi: WasabiConfig;
+  /** null: this deployment has no LucidLink. */
+  lucidAgent: { url: string; token: string } | null;
+  lucidAgentCallbackSecret: Uint8Array<ArrayBuffer>;
+  uploadWebhookSecret: Uint8Array<ArrayBuffer>;
+  /** null: no application is told. */
+  appWebhook: { url: string; secret: Uint8Array<ArrayBuffer> } | null;
+  jwtKeys: Keyring;
+  playbackKeys: Keyring;
+  policy: Policy;
+}
+
+const Address = z
+  .url({ protocol: /^https?$/, error: "must be an http or https URL" })
+  .transform((url) => url.replace(/\/+$/, ""));
+const OptionalAddress = z.union([z.literal(""), Address]);
+const Text = z.string().min(1, "must not be empty");
+
+const bytesOfBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+
+const WebhookSecret = z
+  .string()
+  .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/, "must be whsec_ and base64")
+  .transform((text, ctx) => {
+    try {
+      const secret = bytesOfBase64(text.slice("whsec_".length));
+      if (secret.length >= 24 && secret.length <= 64) return secret;
+    } catch {
+      // Told below, without the secret.
+    }
+    ctx.addIssue({
+      code: "custom",
+      message: "must hold 24 to 64 bytes in base64",
+    });
+    return z.NEVER;
+  });
+
+// JSON puts keys that look like integers first, whatever their order in the text: "first" would not be the first.
+const Kid = z
+  .string()
+  .regex(/^(?!\d+$)[A-Za-z0-9_.-]{1,64}$/, "a kid is 1–64 characters of A–Z a–z 0–9 _ . -, not digits alone");
+
+const KeySecret = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{43,}$/, "must be at least 32 bytes in base64url without padding")
+  .transform((text) => bytesOfBase64(text.replaceAll("-", "+").replaceAll("_", "/")));
+
+const jsonText = z.string().transform((text, ctx): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    ctx.addIssue({ code: "custom", message: "must be JSON" });
+    return z.NEVER;
+  }
+});
+
+const KeyringText = jsonText.pipe(z.record(Kid, KeySecret)).transform((keys, ctx): Keyring => {
+  const [first, ...rest] = Object.entries(keys).map(([kid, secret]) => ({
+    kid,
+    secret,
+  }));
+  if (first !== undefined) return [first, ...rest];
+  ctx.addIssue({ code: "custom", message: "must hold at least one key" });
+  return z.NEVER;
+});
+
+const Settings = z.object({
+  ENVIRONMENT: Text,
+  PUBLIC_URL: Address,
+  WASABI_ENDPOINT: Address,
+  WASABI_REGION: Text,
+  WASABI_BUCKET: Text,
+  WASABI_ACCESS_KEY_ID: Text,
+  WASABI_SECRET_ACCESS_KEY: Text,
+  LUCID_AGENT_URL: OptionalAddress,
+  LUCID_AGENT_TOKEN: Text,
+  LUCID_AGENT_CALLBACK_SECRET: WebhookSecret,
+  UPLOAD_WEBHOOK_SECRET: WebhookSecret,
+  APP_WEBHOOK_URL: OptionalAddress,
+  APP_WEBHOOK_SECRET: WebhookSecret,
+  JWT_KEYS: KeyringText,
+  PLAYBACK_KEYS: KeyringText,
+  POLICY: jsonText.pipe(Policy),
+});
+
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** @throws ConfigError naming every field that is wrong; never its value, which may be a secret. */
+export function parseConfig(env: Record<keyof typeof Settings.shape, string>): Config {
+  const result = Settings.safeParse(env);
+  if (!result.success) {
+    const faults = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+    throw new ConfigError(`The worker's settings are not valid. ${faults.join("; ")}`);
+  }
+  const settings = result.data;
+  const hasLucidLink = settings.LUCID_AGENT_URL !== "";
+  const policy = settings.POLICY;
+  return {
+    environment: settings.ENVIRONMENT,
+    publicUrl: settings.PUBLIC_URL,
+    wasabi: {
+      endpoint: settings.WASABI_ENDPOINT,
+      region: settings.WASABI_REGION,
+      bucket: settings.WASABI_BUCKET,
+      accessKeyId: settings.WASABI_ACCESS_KEY_ID,
+      secretAccessKey: settings.WASABI_SECRET_ACCESS_KEY,
+    },
+    lucidAgent: hasLucidLink ? { url: settings.LUCID_AGENT_URL, token: settings.LUCID_AGENT_TOKEN } : null,
+    lucidAgentCallbackSecret: settings.LUCID_AGENT_CALLBACK_SECRET,
+    uploadWebhookSecret: settings.UPLOAD_WEBHOOK_SECRET,
+    appWebhook:
+      settings.APP_WEBHOOK_URL === ""
+        ? null
+        : {
+            url: settings.APP_WEBHOOK_URL,
+            secret: settings.APP_WEBHOOK_SECRET,
+          },
+    jwtKeys: settings.JWT_KEYS,
+    playbackKeys: settings.PLAYBACK_KEYS,
+    policy: {
+      ...policy,
+      // Without an agent a copy wanted in LucidLink could never be placed, and no asset would ever be distributed.
+      placement: {
+        ...policy.placement,
+        lucidlink: policy.placement.lucidlink && hasLucidLink,
+      },
+    },
+  };
+}
+
+const configs = new WeakMap<object, Config>();
+
+/** The settings of this isolate, read once. @throws ConfigError */
+export function readConfig(env: Env): Config {
+  const known = configs.get(env);
+  if (known !== undefined) return known;
+  const config = parseConfig(env);
+  configs.set(env, config);
+  return config;
+}
