@@ -4,14 +4,10 @@
  */
 import { z } from "zod";
 
-export const Sha256Hex = z
-	.string()
-	.regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
+export const Sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 export type Sha256Hex = z.infer<typeof Sha256Hex>;
 
-export const Md5Hex = z
-	.string()
-	.regex(/^[0-9a-f]{32}$/, "expected 32 lower-case hex digits");
+export const Md5Hex = z.string().regex(/^[0-9a-f]{32}$/, "expected 32 lower-case hex digits");
 export type Md5Hex = z.infer<typeof Md5Hex>;
 
 /** S3 allows part numbers 1 to 10,000. */
@@ -20,11 +16,11 @@ export type PartNumber = z.infer<typeof PartNumber>;
 
 /** One uploaded part. `etag` is kept as the store sent it, without its quotes. */
 export const PartDigest = z.strictObject({
-	n: PartNumber,
-	sizeBytes: z.int().positive(),
-	etag: z.string().min(1).max(128),
-	md5: Md5Hex,
-	sha256: Sha256Hex,
+  n: PartNumber,
+  sizeBytes: z.int().positive(),
+  etag: z.string().min(1).max(128),
+  md5: Md5Hex,
+  sha256: Sha256Hex,
 });
 export type PartDigest = z.infer<typeof PartDigest>;
 
@@ -33,8 +29,8 @@ export type PartDigest = z.infer<typeof PartDigest>;
  * order, also when there is a single part. Comparable only with one of the same `partSizeBytes`.
  */
 export const CompositeSha256 = z.strictObject({
-	partSizeBytes: z.int().positive(),
-	parts: z.array(Sha256Hex).min(1).max(10_000),
-	composite: Sha256Hex,
+  partSizeBytes: z.int().positive(),
+  parts: z.array(Sha256Hex).min(1).max(10_000),
+  composite: Sha256Hex,
 });
 export type CompositeSha256 = z.infer<typeof CompositeSha256>;

@@ -12,107 +12,103 @@ export type Quality = z.infer<typeof Quality>;
 
 /** 0 for the lowest: for sorting, and for "highest rendition of". */
 export function qualityRank(quality: Quality): number {
-	return QUALITIES.indexOf(quality);
+  return QUALITIES.indexOf(quality);
 }
 
 export const Rung = z.strictObject({
-	quality: Quality,
-	shortSidePx: z.int().min(2).max(4096),
-	/** Cap of the video's bit rate; the rate-control buffer is twice this. */
-	maxRateBps: z.int().positive(),
-	/** Constant quality: `crf` for libx264, `cq` for NVENC. */
-	crf: z.int().min(0).max(51),
-	cq: z.int().min(0).max(51),
+  quality: Quality,
+  shortSidePx: z.int().min(2).max(4096),
+  /** Cap of the video's bit rate; the rate-control buffer is twice this. */
+  maxRateBps: z.int().positive(),
+  /** Constant quality: `crf` for libx264, `cq` for NVENC. */
+  crf: z.int().min(0).max(51),
+  cq: z.int().min(0).max(51),
 });
 export type Rung = z.infer<typeof Rung>;
 
 export const LadderPolicy = z.strictObject({
-	rungs: z
-		.array(Rung)
-		.min(1)
-		.max(QUALITIES.length)
-		.refine(
-			(rungs) =>
-				rungs.every((rung, i) => i === 0 || isAbove(rung, rungs[i - 1])),
-			{
-				message: "rungs must rise, in quality and in size",
-			},
-		),
-	audioBitrateBps: z.int().positive(),
-	keyframeSeconds: z.number().positive().max(10),
-	maxFps: z.int().positive(),
-	/** Longest side of a rendition: H.264 on NVENC and in browsers ends here. */
-	maxLongSidePx: z.int().positive().max(8192),
-	partSizeBytes: z.int().min(5 * 1024 * 1024),
+  rungs: z
+    .array(Rung)
+    .min(1)
+    .max(QUALITIES.length)
+    .refine((rungs) => rungs.every((rung, i) => i === 0 || isAbove(rung, rungs[i - 1])), {
+      message: "rungs must rise, in quality and in size",
+    }),
+  audioBitrateBps: z.int().positive(),
+  keyframeSeconds: z.number().positive().max(10),
+  maxFps: z.int().positive(),
+  /** Longest side of a rendition: H.264 on NVENC and in browsers ends here. */
+  maxLongSidePx: z.int().positive().max(8192),
+  partSizeBytes: z.int().min(5 * 1024 * 1024),
 });
 export type LadderPolicy = z.infer<typeof LadderPolicy>;
 
 function isAbove(rung: Rung, below: Rung | undefined): boolean {
-	return (
-		below !== undefined &&
-		qualityRank(rung.quality) > qualityRank(below.quality) &&
-		rung.shortSidePx > below.shortSidePx
-	);
+  return (
+    below !== undefined &&
+    qualityRank(rung.quality) > qualityRank(below.quality) &&
+    rung.shortSidePx > below.shortSidePx
+  );
 }
 
 export const defaultLadder: LadderPolicy = {
-	rungs: [
-		{ quality: "360p", shortSidePx: 360, maxRateBps: 800_000, crf: 22, cq: 23 },
-		{
-			quality: "540p",
-			shortSidePx: 540,
-			maxRateBps: 1_600_000,
-			crf: 22,
-			cq: 23,
-		},
-		{
-			quality: "720p",
-			shortSidePx: 720,
-			maxRateBps: 3_000_000,
-			crf: 22,
-			cq: 23,
-		},
-		{
-			quality: "1080p",
-			shortSidePx: 1080,
-			maxRateBps: 6_000_000,
-			crf: 22,
-			cq: 23,
-		},
-		{
-			quality: "2160p",
-			shortSidePx: 2160,
-			maxRateBps: 18_000_000,
-			crf: 22,
-			cq: 23,
-		},
-	],
-	audioBitrateBps: 128_000,
-	keyframeSeconds: 2,
-	maxFps: 60,
-	maxLongSidePx: 4096,
-	partSizeBytes: 8 * 1024 * 1024,
+  rungs: [
+    { quality: "360p", shortSidePx: 360, maxRateBps: 800_000, crf: 22, cq: 23 },
+    {
+      quality: "540p",
+      shortSidePx: 540,
+      maxRateBps: 1_600_000,
+      crf: 22,
+      cq: 23,
+    },
+    {
+      quality: "720p",
+      shortSidePx: 720,
+      maxRateBps: 3_000_000,
+      crf: 22,
+      cq: 23,
+    },
+    {
+      quality: "1080p",
+      shortSidePx: 1080,
+      maxRateBps: 6_000_000,
+      crf: 22,
+      cq: 23,
+    },
+    {
+      quality: "2160p",
+      shortSidePx: 2160,
+      maxRateBps: 18_000_000,
+      crf: 22,
+      cq: 23,
+    },
+  ],
+  audioBitrateBps: 128_000,
+  keyframeSeconds: 2,
+  maxFps: 60,
+  maxLongSidePx: 4096,
+  partSizeBytes: 8 * 1024 * 1024,
 };
 
 /** One rendition to be made of one source: everything the encoder needs, nothing left to decide. */
 export const RenditionPlan = z.strictObject({
-	quality: Quality,
-	width: z.int().min(2).multipleOf(2),
-	height: z.int().min(2).multipleOf(2),
-	fps: Rational,
-	/** True when frames must be dropped or repeated to reach `fps`. */
-	resample: z.boolean(),
-	gop: z.int().positive(),
-	keyframeSeconds: z.number().positive(),
-	maxRateBps: z.int().positive(),
-	crf: z.int().min(0).max(51),
-	cq: z.int().min(0).max(51),
-	/** null: the source has no sound. */
-	audioBitrateBps: z.int().positive().nullable(),
-	/** Starting timecode, only where it is still true at `fps`. */
-	timecode: z.string().nullable(),
-	expectedFrames: z.int().positive(),
-	expectedDurationSeconds: z.number().positive(),
-	partSizeBytes: z.int().positive(),
+  quality: Quality,
+  width: z.int().min(2).multipleOf(2),
+  height: z.int().min(2).multipleOf(2),
+  fps: Rational,
+  /** True when frames must be dropped or repeated to reach `fps`. */
+  resample: z.boolean(),
+  gop: z.int().positive(),
+  keyframeSeconds: z.number().positive(),
+  maxRateBps: z.int().positive(),
+  crf: z.int().min(0).max(51),
+  cq: z.int().min(0).max(51),
+  /** null: the source has no sound. */
+  audioBitrateBps: z.int().positive().nullable(),
+  /** Starting timecode, only where it is still true at `fps`. */
+  timecode: z.string().nullable(),
+  expectedFrames: z.int().positive(),
+  expectedDurationSeconds: z.number().positive(),
+  partSizeBytes: z.int().positive(),
 });
 export type RenditionPlan = z.infer<typeof RenditionPlan>;

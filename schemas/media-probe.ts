@@ -6,376 +6,263 @@ import { z } from "zod";
 
 /** A frame rate or an aspect ratio, exact. */
 export const Rational = z.strictObject({
-	num: z.int().positive(),
-	den: z.int().positive(),
+  num: z.int().positive(),
+  den: z.int().positive(),
 });
 export type Rational = z.infer<typeof Rational>;
 
 export const AudioTrack = z.strictObject({
-	codec: z.string(),
-	channels: z.int().nonnegative(),
-	sampleRateHz: z.int().positive().nullable(),
-	language: z.string().nullable(),
+  codec: z.string(),
+  channels: z.int().nonnegative(),
+  sampleRateHz: z.int().positive().nullable(),
+  language: z.string().nullable(),
 });
 export type AudioTrack = z.infer<typeof AudioTrack>;
 
 export const SourceProbe = z.strictObject({
-	container: z.string(),
-	/** The longest of the container and its streams, as the container states it. */
-	durationSeconds: z.number().positive(),
-	/** The video stream alone: what the number of frames to expect is computed from. */
-	videoDurationSeconds: z.number().positive(),
-	/** Display size: after the sample aspect ratio, and swapped for a rotation by 90° or 270°. */
-	width: z.int().positive(),
-	height: z.int().positive(),
-	codedWidth: z.int().positive(),
-	codedHeight: z.int().positive(),
-	sar: Rational,
-	/** Clockwise turn a player applies. */
-	rotation: z.union([
-		z.literal(0),
-		z.literal(90),
-		z.literal(180),
-		z.literal(270),
-	]),
-	/** The nominal rate, or the average one when `vfr`. */
-	fps: Rational,
-	vfr: z.boolean(),
-	videoCodec: z.string(),
-	pixelFormat: z.string(),
-	bitDepth: z.int().positive(),
-	interlaced: z.boolean(),
-	hdr: z.enum(["pq", "hlg"]).nullable(),
-	/** As ffmpeg names them; null where the file does not say. */
-	colorMatrix: z.string().nullable(),
-	colorPrimaries: z.string().nullable(),
-	colorTransfer: z.string().nullable(),
-	fullRange: z.boolean(),
-	audio: z.array(AudioTrack).max(64),
-	timecode: z
-		.string()
-		.regex(/^\d{2}:\d{2}:\d{2}[:;.]\d{2,3}$/)
-		.nullable(),
+  container: z.string(),
+  /** The longest of the container and its streams, as the container states it. */
+  durationSeconds: z.number().positive(),
+  /** The video stream alone: what the number of frames to expect is computed from. */
+  videoDurationSeconds: z.number().positive(),
+  /** Display size: after the sample aspect ratio, and swapped for a rotation by 90° or 270°. */
+  width: z.int().positive(),
+  height: z.int().positive(),
+  codedWidth: z.int().positive(),
+  codedHeight: z.int().positive(),
+  sar: Rational,
+  /** Clockwise turn a player applies. */
+  rotation: z.union([z.literal(0), z.literal(90), z.literal(180), z.literal(270)]),
+  /** The nominal rate, or the average one when `vfr`. */
+  fps: Rational,
+  vfr: z.boolean(),
+  videoCodec: z.string(),
+  pixelFormat: z.string(),
+  bitDepth: z.int().positive(),
+  interlaced: z.boolean(),
+  hdr: z.enum(["pq", "hlg"]).nullable(),
+  /** As ffmpeg names them; null where the file does not say. */
+  colorMatrix: z.string().nullable(),
+  colorPrimaries: z.string().nullable(),
+  colorTransfer: z.string().nullable(),
+  fullRange: z.boolean(),
+  audio: z.array(AudioTrack).max(64),
+  timecode: z
+    .string()
+    .regex(/^\d{2}:\d{2}:\d{2}[:;.]\d{2,3}$/)
+    .nullable(),
 });
 export type SourceProbe = z.infer<typeof SourceProbe>;
 
 export const ProbeRejectionCode = z.enum([
-	"INVALID_MEDIA",
-	"AUDIO_ONLY",
-	"STILL_IMAGE",
-	"NO_VIDEO",
-	"UNSUPPORTED_CODEC",
-	"NO_DURATION",
+  "INVALID_MEDIA",
+  "AUDIO_ONLY",
+  "STILL_IMAGE",
+  "NO_VIDEO",
+  "UNSUPPORTED_CODEC",
+  "NO_DURATION",
 ]);
 export type ProbeRejectionCode = z.infer<typeof ProbeRejectionCode>;
 
-export type ProbeReading =
-	| { ok: true; source: SourceProbe }
-	| { ok: false; code: ProbeRejectionCode; message: string };
+export type ProbeReading = { ok: true; source: SourceProbe } | { ok: false; code: ProbeRejectionCode; message: string };
 
 const numeric = z
-	.union([z.number(), z.string()])
-	.transform((value) => Number(value))
-	.optional()
-	.catch(undefined);
+  .union([z.number(), z.string()])
+  .transform((value) => Number(value))
+  .optional()
+  .catch(undefined);
 
 const FfprobeStream = z.object({
-	codec_type: z.string().optional(),
-	codec_name: z.string().optional(),
-	width: z.number().optional(),
-	height: z.number().optional(),
-	pix_fmt: z.string().optional(),
-	bits_per_raw_sample: numeric,
-	sample_aspect_ratio: z.string().optional(),
-	r_frame_rate: z.string().optional(),
-	avg_frame_rate: z.string().optional(),
-	field_order: z.string().optional(),
-	color_space: z.string().optional(),
-	color_primaries: z.string().optional(),
-	color_transfer: z.string().optional(),
-	color_range: z.string().optional(),
-	channels: z.number().optional(),
-	sample_rate: numeric,
-	duration: numeric,
-	disposition: z.record(z.string(), z.number()).optional(),
-	tags: z.record(z.string(), z.string()).optional(),
-	side_data_list: z.array(z.object({ rotation: numeric })).optional(),
+  codec_type: z.string().optional(),
+  codec_name: z.string().optional(),
+  width: z.number().optional(),
+  height: z.number().optional(),
+  pix_fmt: z.string().optional(),
+  bits_per_raw_sample: numeric,
+  sample_aspect_ratio: z.string().optional(),
+  r_frame_rate: z.string().optional(),
+  avg_frame_rate: z.string().optional(),
+  field_order: z.string().optional(),
+  color_space: z.string().optional(),
+  color_primaries: z.string().optional(),
+  color_transfer: z.string().optional(),
+  color_range: z.string().optional(),
+  channels: z.number().optional(),
+  sample_rate: numeric,
+  duration: numeric,
+  disposition: z.record(z.string(), z.number()).optional(),
+  tags: z.record(z.string(), z.string()).optional(),
+  side_data_list: z.array(z.object({ rotation: numeric })).optional(),
 });
 type FfprobeStream = z.infer<typeof FfprobeStream>;
 
 export const FfprobeOutput = z.object({
-	format: z.object({
-		format_name: z.string(),
-		duration: numeric,
-		tags: z.record(z.string(), z.string()).optional(),
-	}),
-	streams: z.array(FfprobeStream),
+  format: z.object({
+    format_name: z.string(),
+    duration: numeric,
+    tags: z.record(z.string(), z.string()).optional(),
+  }),
+  streams: z.array(FfprobeStream),
 });
 export type FfprobeOutput = z.infer<typeof FfprobeOutput>;
 
-const TEXT_FORMATS = new Set([
-	"tty",
-	"srt",
-	"ass",
-	"webvtt",
-	"subviewer",
-	"microdvd",
-	"concat",
-	"ffmetadata",
-	"hls",
-]);
+const TEXT_FORMATS = new Set(["tty", "srt", "ass", "webvtt", "subviewer", "microdvd", "concat", "ffmetadata", "hls"]);
 const STILL_BRANDS = new Set(["heic", "heix", "mif1", "avif", "heim", "heis"]);
 
 const reject = (code: ProbeRejectionCode, message: string): ProbeReading => ({
-	ok: false,
-	code,
-	message,
+  ok: false,
+  code,
+  message,
 });
 
 /**
  * Reads ffprobe's output. `measuredDurationSeconds` stands in where the container states no duration (recordings cut
  * off by a browser, for one); without it such a file is rejected as NO_DURATION.
  */
-export function readProbe(
-	json: unknown,
-	measuredDurationSeconds?: number,
-): ProbeReading {
-	const parsed = FfprobeOutput.safeParse(json);
-	if (!parsed.success)
-		return reject("INVALID_MEDIA", "The file is not media that can be read.");
-	const { format, streams } = parsed.data;
-	const formats = format.format_name.split(",");
+export function readProbe(json: unknown, measuredDurationSeconds?: number): ProbeReading {
+  const parsed = FfprobeOutput.safeParse(json);
+  if (!parsed.success) return reject("INVALID_MEDIA", "The file is not media that can be read.");
+  const { format, streams } = parsed.data;
+  const formats = format.format_name.split(",");
 
-	if (formats.some((name) => TEXT_FORMATS.has(name))) {
-		return reject(
-			"INVALID_MEDIA",
-			"The file is text, not media, whatever its name says.",
-		);
-	}
-	const brand = format.tags?.major_brand?.trim().toLowerCase();
-	if (
-		formats.some((name) => name === "image2" || name.endsWith("_pipe")) ||
-		STILL_BRANDS.has(brand ?? "")
-	) {
-		return reject(
-			"STILL_IMAGE",
-			"The file is a still image; there is no video to make renditions of.",
-		);
-	}
+  if (formats.some((name) => TEXT_FORMATS.has(name))) {
+    return reject("INVALID_MEDIA", "The file is text, not media, whatever its name says.");
+  }
+  const brand = format.tags?.major_brand?.trim().toLowerCase();
+  if (formats.some((name) => name === "image2" || name.endsWith("_pipe")) || STILL_BRANDS.has(brand ?? "")) {
+    return reject("STILL_IMAGE", "The file is a still image; there is no video to make renditions of.");
+  }
 
-	const video = streams.find(
-		(s) => s.codec_type === "video" && s.disposition?.attached_pic !== 1,
-	);
-	if (!video) return rejectWithoutVideo(streams);
-	if (!video.codec_name || video.codec_name === "unknown") {
-		return reject(
-			"UNSUPPORTED_CODEC",
-			"The video is in a format that this encoder cannot decode.",
-		);
-	}
-	if (!video.width || !video.height) {
-		return reject(
-			"INVALID_MEDIA",
-			"The video track has no picture size: the file is damaged or incomplete.",
-		);
-	}
+  const video = streams.find((s) => s.codec_type === "video" && s.disposition?.attached_pic !== 1);
+  if (!video) return rejectWithoutVideo(streams);
+  if (!video.codec_name || video.codec_name === "unknown") {
+    return reject("UNSUPPORTED_CODEC", "The video is in a format that this encoder cannot decode.");
+  }
+  if (!video.width || !video.height) {
+    return reject("INVALID_MEDIA", "The video track has no picture size: the file is damaged or incomplete.");
+  }
 
-	const durations = durationsOf(
-		format.duration,
-		video,
-		measuredDurationSeconds,
-	);
-	if (!durations)
-		return reject(
-			"NO_DURATION",
-			"The file does not say how long it is; it may be incomplete.",
-		);
-	const rate = frameRateOf(video);
-	if (!rate)
-		return reject(
-			"INVALID_MEDIA",
-			"The video track has no frame rate: the file is damaged or incomplete.",
-		);
+  const durations = durationsOf(format.duration, video, measuredDurationSeconds);
+  if (!durations) return reject("NO_DURATION", "The file does not say how long it is; it may be incomplete.");
+  const rate = frameRateOf(video);
+  if (!rate) return reject("INVALID_MEDIA", "The video track has no frame rate: the file is damaged or incomplete.");
 
-	const sar = sampleAspectOf(video);
-	const rotation = rotationOf(video);
-	const displayWidth = Math.max(
-		1,
-		Math.round((video.width * sar.num) / sar.den),
-	);
-	const turned = rotation === 90 || rotation === 270;
-	return {
-		ok: true,
-		source: {
-			container: format.format_name,
-			...durations,
-			width: turned ? video.height : displayWidth,
-			height: turned ? displayWidth : video.height,
-			codedWidth: video.width,
-			codedHeight: video.height,
-			sar,
-			rotation,
-			...rate,
-			videoCodec: video.codec_name,
-			pixelFormat: video.pix_fmt ?? "unknown",
-			bitDepth: bitDepthOf(video),
-			interlaced: ["tt", "bb", "tb", "bt"].includes(video.field_order ?? ""),
-			hdr:
-				video.color_transfer === "smpte2084"
-					? "pq"
-					: video.color_transfer === "arib-std-b67"
-						? "hlg"
-						: null,
-			colorMatrix: known(video.color_space),
-			colorPrimaries: known(video.color_primaries),
-			colorTransfer: known(video.color_transfer),
-			fullRange:
-				video.color_range === "pc" || (video.pix_fmt ?? "").startsWith("yuvj"),
-			audio: streams
-				.filter((s) => s.codec_type === "audio")
-				.slice(0, 64)
-				.map(audioTrackOf),
-			timecode: timecodeOf(parsed.data, video),
-		},
-	};
+  const sar = sampleAspectOf(video);
+  const rotation = rotationOf(video);
+  const displayWidth = Math.max(1, Math.round((video.width * sar.num) / sar.den));
+  const turned = rotation === 90 || rotation === 270;
+  return {
+    ok: true,
+    source: {
+      container: format.format_name,
+      ...durations,
+      width: turned ? video.height : displayWidth,
+      height: turned ? displayWidth : video.height,
+      codedWidth: video.width,
+      codedHeight: video.height,
+      sar,
+      rotation,
+      ...rate,
+      videoCodec: video.codec_name,
+      pixelFormat: video.pix_fmt ?? "unknown",
+      bitDepth: bitDepthOf(video),
+      interlaced: ["tt", "bb", "tb", "bt"].includes(video.field_order ?? ""),
+      hdr: video.color_transfer === "smpte2084" ? "pq" : video.color_transfer === "arib-std-b67" ? "hlg" : null,
+      colorMatrix: known(video.color_space),
+      colorPrimaries: known(video.color_primaries),
+      colorTransfer: known(video.color_transfer),
+      fullRange: video.color_range === "pc" || (video.pix_fmt ?? "").startsWith("yuvj"),
+      audio: streams
+        .filter((s) => s.codec_type === "audio")
+        .slice(0, 64)
+        .map(audioTrackOf),
+      timecode: timecodeOf(parsed.data, video),
+    },
+  };
 }
 
 function rejectWithoutVideo(streams: FfprobeStream[]): ProbeReading {
-	if (streams.some((s) => s.codec_type === "audio")) {
-		return reject(
-			"AUDIO_ONLY",
-			"The file has sound but no picture; there is no video to make renditions of.",
-		);
-	}
-	if (streams.length === 0)
-		return reject("INVALID_MEDIA", "The file has no tracks that can be read.");
-	return reject("NO_VIDEO", "The file has no video track.");
+  if (streams.some((s) => s.codec_type === "audio")) {
+    return reject("AUDIO_ONLY", "The file has sound but no picture; there is no video to make renditions of.");
+  }
+  if (streams.length === 0) return reject("INVALID_MEDIA", "The file has no tracks that can be read.");
+  return reject("NO_VIDEO", "The file has no video track.");
 }
 
-function durationsOf(
-	container: number | undefined,
-	video: FfprobeStream,
-	measured: number | undefined,
-) {
-	const positive = (value: number | undefined) =>
-		value !== undefined && Number.isFinite(value) && value > 0
-			? value
-			: undefined;
-	const stream =
-		positive(video.duration) ?? positive(secondsOfTag(video.tags?.DURATION));
-	const whole = positive(container) ?? stream ?? positive(measured);
-	if (whole === undefined) return null;
-	return {
-		durationSeconds: Math.max(whole, stream ?? 0),
-		videoDurationSeconds: stream ?? positive(measured) ?? whole,
-	};
+function durationsOf(container: number | undefined, video: FfprobeStream, measured: number | undefined) {
+  const positive = (value: number | undefined) =>
+    value !== undefined && Number.isFinite(value) && value > 0 ? value : undefined;
+  const stream = positive(video.duration) ?? positive(secondsOfTag(video.tags?.DURATION));
+  const whole = positive(container) ?? stream ?? positive(measured);
+  if (whole === undefined) return null;
+  return {
+    durationSeconds: Math.max(whole, stream ?? 0),
+    videoDurationSeconds: stream ?? positive(measured) ?? whole,
+  };
 }
 
 /** Matroska keeps a track's duration in a tag, "00:00:30.033000000". */
 function secondsOfTag(tag: string | undefined): number | undefined {
-	const match = /^(\d+):(\d{2}):(\d{2}(?:\.\d+)?)$/.exec(tag ?? "");
-	return match
-		? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3])
-		: undefined;
+  const match = /^(\d+):(\d{2}):(\d{2}(?:\.\d+)?)$/.exec(tag ?? "");
+  return match ? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3]) : undefined;
 }
 
-export function parseRational(
-	text: string | undefined,
-	separator = "/",
-): Rational | null {
-	const [num, den] = (text ?? "").split(separator).map(Number);
-	if (
-		!num ||
-		!den ||
-		!(num > 0) ||
-		!(den > 0) ||
-		!Number.isSafeInteger(num) ||
-		!Number.isSafeInteger(den)
-	)
-		return null;
-	return { num, den };
+export function parseRational(text: string | undefined, separator = "/"): Rational | null {
+  const [num, den] = (text ?? "").split(separator).map(Number);
+  if (!num || !den || !(num > 0) || !(den > 0) || !Number.isSafeInteger(num) || !Number.isSafeInteger(den)) return null;
+  return { num, den };
 }
 
 /** Above 1 % between the nominal and the average rate, the nominal one is only the clock's. */
-function frameRateOf(
-	video: FfprobeStream,
-): { fps: Rational; vfr: boolean } | null {
-	const nominal = parseRational(video.r_frame_rate);
-	const average = parseRational(video.avg_frame_rate);
-	if (!nominal || !average) {
-		const only = nominal ?? average;
-		// A clock such as 90000/1 stands for "unknown", not for a rate.
-		return only && only.num / only.den <= 1000
-			? { fps: only, vfr: false }
-			: null;
-	}
-	const ratio = nominal.num / nominal.den / (average.num / average.den);
-	return Math.abs(ratio - 1) > 0.01
-		? { fps: average, vfr: true }
-		: { fps: nominal, vfr: false };
+function frameRateOf(video: FfprobeStream): { fps: Rational; vfr: boolean } | null {
+  const nominal = parseRational(video.r_frame_rate);
+  const average = parseRational(video.avg_frame_rate);
+  if (!nominal || !average) {
+    const only = nominal ?? average;
+    // A clock such as 90000/1 stands for "unknown", not for a rate.
+    return only && only.num / only.den <= 1000 ? { fps: only, vfr: false } : null;
+  }
+  const ratio = nominal.num / nominal.den / (average.num / average.den);
+  return Math.abs(ratio - 1) > 0.01 ? { fps: average, vfr: true } : { fps: nominal, vfr: false };
 }
 
 /** Within 2 % of square is rounding by some camera or editor, not a wish. */
 function sampleAspectOf(video: FfprobeStream): Rational {
-	const sar = parseRational(video.sample_aspect_ratio, ":");
-	return sar && Math.abs(sar.num / sar.den - 1) >= 0.02
-		? sar
-		: { num: 1, den: 1 };
+  const sar = parseRational(video.sample_aspect_ratio, ":");
+  return sar && Math.abs(sar.num / sar.den - 1) >= 0.02 ? sar : { num: 1, den: 1 };
 }
 
 /** The display matrix counts anticlockwise, the older `rotate` tag clockwise. */
 function rotationOf(video: FfprobeStream): 0 | 90 | 180 | 270 {
-	const matrix = video.side_data_list?.find(
-		(entry) => entry.rotation !== undefined,
-	)?.rotation;
-	const degrees =
-		matrix !== undefined ? -matrix : Number(video.tags?.rotate ?? 0);
-	const quarter = (((Math.round(degrees / 90) * 90) % 360) + 360) % 360;
-	return quarter === 90 || quarter === 180 || quarter === 270 ? quarter : 0;
+  const matrix = video.side_data_list?.find((entry) => entry.rotation !== undefined)?.rotation;
+  const degrees = matrix !== undefined ? -matrix : Number(video.tags?.rotate ?? 0);
+  const quarter = (((Math.round(degrees / 90) * 90) % 360) + 360) % 360;
+  return quarter === 90 || quarter === 180 || quarter === 270 ? quarter : 0;
 }
 
 function bitDepthOf(video: FfprobeStream): number {
-	const fromFormat = /(?:p|gray|gbrp|gbrap)(9|10|12|14|16)(?:le|be)?$/.exec(
-		video.pix_fmt ?? "",
-	)?.[1];
-	if (fromFormat) return Number(fromFormat);
-	const raw = video.bits_per_raw_sample;
-	return raw !== undefined && Number.isInteger(raw) && raw >= 8 && raw <= 16
-		? raw
-		: 8;
+  const fromFormat = /(?:p|gray|gbrp|gbrap)(9|10|12|14|16)(?:le|be)?$/.exec(video.pix_fmt ?? "")?.[1];
+  if (fromFormat) return Number(fromFormat);
+  const raw = video.bits_per_raw_sample;
+  return raw !== undefined && Number.isInteger(raw) && raw >= 8 && raw <= 16 ? raw : 8;
 }
 
 function known(value: string | undefined): string | null {
-	return value === undefined ||
-		value === "unknown" ||
-		value === "unspecified" ||
-		value === "reserved"
-		? null
-		: value;
+  return value === undefined || value === "unknown" || value === "unspecified" || value === "reserved" ? null : value;
 }
 
 function audioTrackOf(stream: FfprobeStream): AudioTrack {
-	const language = stream.tags?.language;
-	return {
-		codec: stream.codec_name ?? "unknown",
-		channels: stream.channels ?? 0,
-		sampleRateHz:
-			stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
-		language: language && language !== "und" ? language : null,
-	};
+  const language = stream.tags?.language;
+  return {
+    codec: stream.codec_name ?? "unknown",
+    channels: stream.channels ?? 0,
+    sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
+    language: language && language !== "und" ? language : null,
+  };
 }
 
-function timecodeOf(
-	output: FfprobeOutput,
-	video: FfprobeStream,
-): string | null {
-	const candidates = [
-		video.tags,
-		...output.streams.map((s) => s.tags),
-		output.format.tags,
-	].map((t) => t?.timecode);
-	const valid = SourceProbe.shape.timecode.unwrap();
-	return (
-		candidates.find((candidate) => valid.safeParse(candidate).success) ?? null
-	);
+function timecodeOf(output: FfprobeOutput, video: FfprobeStream): string | null {
+  const candidates = [video.tags, ...output.streams.map((s) => s.tags), output.format.tags].map((t) => t?.timecode);
+  const valid = SourceProbe.shape.timecode.unwrap();
+  return candidates.find((candidate) => valid.safeParse(candidate).success) ?? null;
 }

@@ -10,42 +10,37 @@
 import { box, CorruptFragmentError, concat, u32, u64 } from "./box.ts";
 import { fragmentPieces } from "./fragment-stream.ts";
 import { readMovieFragment, type SampleRun } from "./movie-fragment.ts";
-import {
-	type Movie,
-	movieSeconds,
-	readMovie,
-	writeMoov,
-} from "./movie-header.ts";
+import { type Movie, movieSeconds, readMovie, writeMoov } from "./movie-header.ts";
 import { type Part, PartCutter } from "./part-cutter.ts";
 
 /** The tables outgrew the room left for them after payload was already placed. Do it again with `neededBytes`. */
 export class MoovOverflowError extends Error {
-	override name = "MoovOverflowError";
-	readonly neededBytes: number;
+  override name = "MoovOverflowError";
+  readonly neededBytes: number;
 
-	constructor(neededBytes: number) {
-		super(`the moov needs ${neededBytes} bytes, more than were reserved`);
-		this.neededBytes = neededBytes;
-	}
+  constructor(neededBytes: number) {
+    super(`the moov needs ${neededBytes} bytes, more than were reserved`);
+    this.neededBytes = neededBytes;
+  }
 }
 
 export type FaststartOptions = {
-	/** Size of every part but the last. */
-	partSizeBytes: number;
-	/** Room for everything before the payload; see `moovReserveBytes`. */
-	reserveBytes: number;
-	/** Called with one part at a time; the stream is not read on until it resolves. The bytes are the receiver's. */
-	emit: (part: Part) => Promise<void>;
-	/** Called as video samples become known, with their number so far. */
-	onFrames?: (frames: number) => void;
+  /** Size of every part but the last. */
+  partSizeBytes: number;
+  /** Room for everything before the payload; see `moovReserveBytes`. */
+  reserveBytes: number;
+  /** Called with one part at a time; the stream is not read on until it resolves. The bytes are the receiver's. */
+  emit: (part: Part) => Promise<void>;
+  /** Called as video samples become known, with their number so far. */
+  onFrames?: (frames: number) => void;
 };
 
 export type FaststartFile = {
-	sizeBytes: number;
-	parts: number;
-	/** Video samples. */
-	frames: number;
-	durationSeconds: number;
+  sizeBytes: number;
+  parts: number;
+  /** Video samples. */
+  frames: number;
+  durationSeconds: number;
 };
 
 const MDAT_HEADER_BYTES = 16;
@@ -54,22 +49,15 @@ const MAX_32_BIT_OFFSET = 0xffff_ffff;
 const FTYP = box("ftyp", ascii("isom"), u32(512), ascii("isomiso2avc1mp41"));
 
 function ascii(text: string): Uint8Array {
-	return new TextEncoder().encode(text);
+  return new TextEncoder().encode(text);
 }
 
 /** A generous bound of a moov, from what the probe expects. */
-export function moovReserveBytes(expected: {
-	frames: number;
-	durationSeconds: number;
-	fragments: number;
-}): number {
-	const audioFrames = (expected.durationSeconds * 48_000) / 1024;
-	// stsz, ctts and stss for a frame of video, stsz for one of sound, stsc and co64 for each track's chunks.
-	const tables =
-		expected.frames * (4 + 8 + 1) +
-		audioFrames * 4 +
-		expected.fragments * 2 * (12 + 8);
-	return 64 * 1024 + Math.ceil(tables * 1.5);
+export function moovReserveBytes(expected: { frames: number; durationSeconds: number; fragments: number }): number {
+  const audioFrames = (expected.durationSeconds * 48_000) / 1024;
+  // stsz, ctts and stss for a frame of video, stsz for one of sound, stsc and co64 for each track's chunks.
+  const tables = expected.frames * (4 + 8 + 1) + audioFrames * 4 + expected.fragments * 2 * (12 + 8);
+  return 64 * 1024 + Math.ceil(tables * 1.5);
 }
 
 /**
@@ -77,186 +65,137 @@ export function moovReserveBytes(expected: {
  * tables say, MoovOverflowError when `reserveBytes` was too small; parts may have gone out by then, but never part 1.
  */
 export async function rewriteAsFaststart(
-	input: AsyncIterable<Uint8Array>,
-	options: FaststartOptions,
+  input: AsyncIterable<Uint8Array>,
+  options: FaststartOptions,
 ): Promise<FaststartFile> {
-	const rewriter = new Rewriter(options);
-	for await (const piece of fragmentPieces(input)) {
-		if (piece.kind === "payload") await rewriter.payload(piece.bytes);
-		else if (piece.kind === "mdat")
-			rewriter.placeRuns(piece.payloadOffsetBytes, piece.payloadBytes);
-		else if (piece.type === "moov") rewriter.begin(piece.body);
-		else if (piece.type === "moof")
-			rewriter.fragment(piece.body, piece.offsetBytes);
-	}
-	return rewriter.end();
+  const rewriter = new Rewriter(options);
+  for await (const piece of fragmentPieces(input)) {
+    if (piece.kind === "payload") await rewriter.payload(piece.bytes);
+    else if (piece.kind === "mdat") rewriter.placeRuns(piece.payloadOffsetBytes, piece.payloadBytes);
+    else if (piece.type === "moov") rewriter.begin(piece.body);
+    else if (piece.type === "moof") rewriter.fragment(piece.body, piece.offsetBytes);
+  }
+  return rewriter.end();
 }
 
 class Rewriter {
-	private readonly options: FaststartOptions;
-	private readonly headParts: number;
-	private readonly held: Uint8Array;
-	private heldBytes = 0;
-	private payloadBytes = 0;
-	private movie: Movie | null = null;
-	private unplacedRuns: SampleRun[] | null = null;
-	private readonly body: PartCutter;
-	private bodyParts = 0;
+  private readonly options: FaststartOptions;
+  private readonly headParts: number;
+  private readonly held: Uint8Array;
+  private heldBytes = 0;
+  private payloadBytes = 0;
+  private movie: Movie | null = null;
+  private unplacedRuns: SampleRun[] | null = null;
+  private readonly body: PartCutter;
+  private bodyParts = 0;
 
-	constructor(options: FaststartOptions) {
-		this.options = options;
-		this.headParts = Math.max(
-			1,
-			Math.ceil(options.reserveBytes / options.partSizeBytes),
-		);
-		this.held = new Uint8Array(
-			this.headParts * options.partSizeBytes - options.reserveBytes,
-		);
-		this.body = new PartCutter(
-			this.headParts + 1,
-			options.partSizeBytes,
-			async (part) => {
-				this.bodyParts++;
-				await options.emit(part);
-			},
-		);
-	}
+  constructor(options: FaststartOptions) {
+    this.options = options;
+    this.headParts = Math.max(1, Math.ceil(options.reserveBytes / options.partSizeBytes));
+    this.held = new Uint8Array(this.headParts * options.partSizeBytes - options.reserveBytes);
+    this.body = new PartCutter(this.headParts + 1, options.partSizeBytes, async (part) => {
+      this.bodyParts++;
+      await options.emit(part);
+    });
+  }
 
-	begin(moov: Uint8Array): void {
-		if (this.movie)
-			throw new CorruptFragmentError("the stream has a second moov");
-		this.movie = readMovie(moov);
-	}
+  begin(moov: Uint8Array): void {
+    if (this.movie) throw new CorruptFragmentError("the stream has a second moov");
+    this.movie = readMovie(moov);
+  }
 
-	fragment(moof: Uint8Array, offsetBytes: number): void {
-		if (!this.movie)
-			throw new CorruptFragmentError("a fragment came before the moov");
-		if (this.unplacedRuns)
-			throw new CorruptFragmentError("a fragment has no payload");
-		this.unplacedRuns = readMovieFragment(
-			moof,
-			offsetBytes,
-			this.movie.defaults,
-		);
-	}
+  fragment(moof: Uint8Array, offsetBytes: number): void {
+    if (!this.movie) throw new CorruptFragmentError("a fragment came before the moov");
+    if (this.unplacedRuns) throw new CorruptFragmentError("a fragment has no payload");
+    this.unplacedRuns = readMovieFragment(moof, offsetBytes, this.movie.defaults);
+  }
 
-	/** The fragment's payload begins here in the stream, and will lie behind all payload so far in the file. */
-	placeRuns(payloadOffsetBytes: number, payloadBytes: number): void {
-		if (!this.movie || !this.unplacedRuns)
-			throw new CorruptFragmentError("payload came without its fragment");
-		for (const run of this.unplacedRuns) {
-			const at = run.offsetBytes - payloadOffsetBytes;
-			if (at < 0 || at + run.sizeBytes > payloadBytes) {
-				throw new CorruptFragmentError("a fragment points outside its payload");
-			}
-			const track = this.movie.tracks.find((t) => t.id === run.trackId);
-			if (!track)
-				throw new CorruptFragmentError(
-					`a fragment belongs to track ${run.trackId}, which does not exist`,
-				);
-			track.table.addRun(run, this.payloadBytes + at);
-		}
-		this.unplacedRuns = null;
-		this.options.onFrames?.(this.frames());
-	}
+  /** The fragment's payload begins here in the stream, and will lie behind all payload so far in the file. */
+  placeRuns(payloadOffsetBytes: number, payloadBytes: number): void {
+    if (!this.movie || !this.unplacedRuns) throw new CorruptFragmentError("payload came without its fragment");
+    for (const run of this.unplacedRuns) {
+      const at = run.offsetBytes - payloadOffsetBytes;
+      if (at < 0 || at + run.sizeBytes > payloadBytes) {
+        throw new CorruptFragmentError("a fragment points outside its payload");
+      }
+      const track = this.movie.tracks.find((t) => t.id === run.trackId);
+      if (!track) throw new CorruptFragmentError(`a fragment belongs to track ${run.trackId}, which does not exist`);
+      track.table.addRun(run, this.payloadBytes + at);
+    }
+    this.unplacedRuns = null;
+    this.options.onFrames?.(this.frames());
+  }
 
-	async payload(bytes: Uint8Array): Promise<void> {
-		this.payloadBytes += bytes.length;
-		const kept = bytes.subarray(0, this.held.length - this.heldBytes);
-		this.held.set(kept, this.heldBytes);
-		this.heldBytes += kept.length;
-		if (kept.length < bytes.length)
-			await this.body.write(bytes.subarray(kept.length));
-	}
+  async payload(bytes: Uint8Array): Promise<void> {
+    this.payloadBytes += bytes.length;
+    const kept = bytes.subarray(0, this.held.length - this.heldBytes);
+    this.held.set(kept, this.heldBytes);
+    this.heldBytes += kept.length;
+    if (kept.length < bytes.length) await this.body.write(bytes.subarray(kept.length));
+  }
 
-	async end(): Promise<FaststartFile> {
-		if (!this.movie)
-			throw new CorruptFragmentError("the stream ended before its moov");
-		if (this.unplacedRuns)
-			throw new CorruptFragmentError(
-				"the stream ended before the last fragment's payload",
-			);
-		if (this.frames() === 0)
-			throw new CorruptFragmentError("the stream has no video in it");
-		extendTimecode(this.movie);
-		await this.body.end();
+  async end(): Promise<FaststartFile> {
+    if (!this.movie) throw new CorruptFragmentError("the stream ended before its moov");
+    if (this.unplacedRuns) throw new CorruptFragmentError("the stream ended before the last fragment's payload");
+    if (this.frames() === 0) throw new CorruptFragmentError("the stream has no video in it");
+    extendTimecode(this.movie);
+    await this.body.end();
 
-		const spilled = this.payloadBytes > this.heldBytes;
-		const head = spilled
-			? this.paddedHead(this.movie)
-			: this.compactHead(this.movie);
-		const emitted = await this.emitHead(
-			concat([head, this.held.subarray(0, this.heldBytes)]),
-		);
-		return {
-			sizeBytes: head.length + this.payloadBytes,
-			parts: emitted + this.bodyParts,
-			frames: this.frames(),
-			durationSeconds: movieSeconds(this.movie),
-		};
-	}
+    const spilled = this.payloadBytes > this.heldBytes;
+    const head = spilled ? this.paddedHead(this.movie) : this.compactHead(this.movie);
+    const emitted = await this.emitHead(concat([head, this.held.subarray(0, this.heldBytes)]));
+    return {
+      sizeBytes: head.length + this.payloadBytes,
+      parts: emitted + this.bodyParts,
+      frames: this.frames(),
+      durationSeconds: movieSeconds(this.movie),
+    };
+  }
 
-	/** Exactly `reserveBytes` long. */
-	private paddedHead(movie: Movie): Uint8Array {
-		const { reserveBytes } = this.options;
-		const wide = reserveBytes + this.payloadBytes > MAX_32_BIT_OFFSET;
-		const moov = writeMoov(movie, reserveBytes, wide);
-		const used = FTYP.length + moov.length + MDAT_HEADER_BYTES;
-		const freeBytes = reserveBytes - used;
-		if (freeBytes < MIN_FREE_BYTES)
-			throw new MoovOverflowError(used + MIN_FREE_BYTES);
-		return concat([
-			FTYP,
-			moov,
-			box("free", new Uint8Array(freeBytes - 8)),
-			this.mdatHeader(),
-		]);
-	}
+  /** Exactly `reserveBytes` long. */
+  private paddedHead(movie: Movie): Uint8Array {
+    const { reserveBytes } = this.options;
+    const wide = reserveBytes + this.payloadBytes > MAX_32_BIT_OFFSET;
+    const moov = writeMoov(movie, reserveBytes, wide);
+    const used = FTYP.length + moov.length + MDAT_HEADER_BYTES;
+    const freeBytes = reserveBytes - used;
+    if (freeBytes < MIN_FREE_BYTES) throw new MoovOverflowError(used + MIN_FREE_BYTES);
+    return concat([FTYP, moov, box("free", new Uint8Array(freeBytes - 8)), this.mdatHeader()]);
+  }
 
-	private compactHead(movie: Movie): Uint8Array {
-		const headBytes =
-			FTYP.length + writeMoov(movie, 0, false).length + MDAT_HEADER_BYTES;
-		return concat([
-			FTYP,
-			writeMoov(movie, headBytes, false),
-			this.mdatHeader(),
-		]);
-	}
+  private compactHead(movie: Movie): Uint8Array {
+    const headBytes = FTYP.length + writeMoov(movie, 0, false).length + MDAT_HEADER_BYTES;
+    return concat([FTYP, writeMoov(movie, headBytes, false), this.mdatHeader()]);
+  }
 
-	/** With a 64-bit size, so that its own length is known before the payload's is. */
-	private mdatHeader(): Uint8Array {
-		return concat([
-			u32(1),
-			ascii("mdat"),
-			u64(MDAT_HEADER_BYTES + this.payloadBytes),
-		]);
-	}
+  /** With a 64-bit size, so that its own length is known before the payload's is. */
+  private mdatHeader(): Uint8Array {
+    return concat([u32(1), ascii("mdat"), u64(MDAT_HEADER_BYTES + this.payloadBytes)]);
+  }
 
-	private async emitHead(bytes: Uint8Array): Promise<number> {
-		const { partSizeBytes, emit } = this.options;
-		const parts = Math.ceil(bytes.length / partSizeBytes);
-		for (let n = parts; n >= 1; n--) {
-			await emit({
-				n,
-				bytes: bytes.subarray((n - 1) * partSizeBytes, n * partSizeBytes),
-			});
-		}
-		return parts;
-	}
+  private async emitHead(bytes: Uint8Array): Promise<number> {
+    const { partSizeBytes, emit } = this.options;
+    const parts = Math.ceil(bytes.length / partSizeBytes);
+    for (let n = parts; n >= 1; n--) {
+      await emit({
+        n,
+        bytes: bytes.subarray((n - 1) * partSizeBytes, n * partSizeBytes),
+      });
+    }
+    return parts;
+  }
 
-	private frames(): number {
-		const video = this.movie?.tracks.find((track) => track.handler === "vide");
-		return video?.table.sampleCount ?? 0;
-	}
+  private frames(): number {
+    const video = this.movie?.tracks.find((track) => track.handler === "vide");
+    return video?.table.sampleCount ?? 0;
+  }
 }
 
 /** A timecode track's one sample covers the whole video; the fragment only knew its own part of it. */
 function extendTimecode(movie: Movie): void {
-	const video = movie.tracks.find((track) => track.handler === "vide");
-	if (!video) return;
-	for (const track of movie.tracks.filter((t) => t.handler === "tmcd")) {
-		track.table.extendTo(
-			Math.round((video.table.decodeEnd * track.timescale) / video.timescale),
-		);
-	}
+  const video = movie.tracks.find((track) => track.handler === "vide");
+  if (!video) return;
+  for (const track of movie.tracks.filter((t) => t.handler === "tmcd")) {
+    track.table.extendTo(Math.round((video.table.decodeEnd * track.timescale) / video.timescale));
+  }
 }

@@ -3,191 +3,139 @@
  * and edit lists completed, and everything else (codec boxes, SAR, colour tags, timecode track, tags) as it came.
  */
 import {
-	type Box,
-	box,
-	CorruptFragmentError,
-	child,
-	children,
-	concat,
-	FieldReader,
-	u32,
-	u64,
-	versionAndFlags,
-	view,
+  type Box,
+  box,
+  CorruptFragmentError,
+  child,
+  children,
+  concat,
+  FieldReader,
+  u32,
+  u64,
+  versionAndFlags,
+  view,
 } from "./box.ts";
 import { readTrackDefaults, type SampleDefaults } from "./movie-fragment.ts";
 import { SampleTable } from "./sample-table.ts";
 
 export type Track = {
-	id: number;
-	/** hdlr's type: "vide", "soun", "tmcd". */
-	handler: string;
-	timescale: number;
-	/** The sample entry's type: "avc1", "mp4a", "tmcd". */
-	sampleEntry: string;
-	boxes: Box[];
-	table: SampleTable;
+  id: number;
+  /** hdlr's type: "vide", "soun", "tmcd". */
+  handler: string;
+  timescale: number;
+  /** The sample entry's type: "avc1", "mp4a", "tmcd". */
+  sampleEntry: string;
+  boxes: Box[];
+  table: SampleTable;
 };
 
 export type Movie = {
-	timescale: number;
-	boxes: Box[];
-	tracks: Track[];
-	defaults: Map<number, SampleDefaults>;
+  timescale: number;
+  boxes: Box[];
+  tracks: Track[];
+  defaults: Map<number, SampleDefaults>;
 };
 
 const MAX_U32 = 0xffff_ffff;
 
 /** Reads the moov that a fragmented stream begins with. */
 export function readMovie(body: Uint8Array): Movie {
-	const boxes = children(body);
-	return {
-		timescale: readTimescale(child(boxes, "mvhd")),
-		boxes,
-		tracks: boxes.filter((b) => b.type === "trak").map(readTrack),
-		defaults: readTrackDefaults(child(boxes, "mvex")),
-	};
+  const boxes = children(body);
+  return {
+    timescale: readTimescale(child(boxes, "mvhd")),
+    boxes,
+    tracks: boxes.filter((b) => b.type === "trak").map(readTrack),
+    defaults: readTrackDefaults(child(boxes, "mvex")),
+  };
 }
 
 /** mvhd and mdhd begin alike: version, two times, timescale. */
 function readTimescale(header: Box): number {
-	const fields = new FieldReader(header.body);
-	fields.skip(fields.u32() >>> 24 === 1 ? 16 : 8);
-	const timescale = fields.u32();
-	if (timescale === 0) throw new CorruptFragmentError("a timescale is zero");
-	return timescale;
+  const fields = new FieldReader(header.body);
+  fields.skip(fields.u32() >>> 24 === 1 ? 16 : 8);
+  const timescale = fields.u32();
+  if (timescale === 0) throw new CorruptFragmentError("a timescale is zero");
+  return timescale;
 }
 
 function readTrack(trak: Box): Track {
-	const boxes = children(trak.body);
-	const media = children(child(boxes, "mdia").body);
-	const table = children(
-		child(children(child(media, "minf").body), "stbl").body,
-	);
-	const idFields = new FieldReader(child(boxes, "tkhd").body);
-	idFields.skip(idFields.u32() >>> 24 === 1 ? 16 : 8);
-	return {
-		id: idFields.u32(),
-		handler: text(child(media, "hdlr").body, 8),
-		timescale: readTimescale(child(media, "mdhd")),
-		sampleEntry: text(child(table, "stsd").body, 12),
-		boxes,
-		table: new SampleTable(),
-	};
+  const boxes = children(trak.body);
+  const media = children(child(boxes, "mdia").body);
+  const table = children(child(children(child(media, "minf").body), "stbl").body);
+  const idFields = new FieldReader(child(boxes, "tkhd").body);
+  idFields.skip(idFields.u32() >>> 24 === 1 ? 16 : 8);
+  return {
+    id: idFields.u32(),
+    handler: text(child(media, "hdlr").body, 8),
+    timescale: readTimescale(child(media, "mdhd")),
+    sampleEntry: text(child(table, "stsd").body, 12),
+    boxes,
+    table: new SampleTable(),
+  };
 }
 
 function text(bytes: Uint8Array, at: number): string {
-	return String.fromCharCode(...bytes.subarray(at, at + 4));
+  return String.fromCharCode(...bytes.subarray(at, at + 4));
 }
 
 /** Seconds that the longest track is presented. */
 export function movieSeconds(movie: Movie): number {
-	return Math.max(
-		0,
-		...movie.tracks.map(
-			(track) => presentedTicks(track, movie.timescale) / movie.timescale,
-		),
-	);
+  return Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie.timescale) / movie.timescale));
 }
 
 /** `payloadStartBytes` does not change the moov's size, as long as `wideOffsets` stays the same. */
-export function writeMoov(
-	movie: Movie,
-	payloadStartBytes: number,
-	wideOffsets: boolean,
-): Uint8Array {
-	const nextTrackId = Math.max(...movie.tracks.map((track) => track.id)) + 1;
-	const longest = Math.max(
-		0,
-		...movie.tracks.map((track) => presentedTicks(track, movie.timescale)),
-	);
-	let trackIndex = 0;
-	const pieces = movie.boxes.flatMap((b) => {
-		if (b.type === "mvex") return [];
-		if (b.type === "mvhd")
-			return [withNextTrackId(withDuration(b, longest, 16), nextTrackId)];
-		if (b.type !== "trak") return [b.bytes];
-		const track = movie.tracks[trackIndex++];
-		return track
-			? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)]
-			: [];
-	});
-	return box("moov", ...pieces);
+export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: boolean): Uint8Array {
+  const nextTrackId = Math.max(...movie.tracks.map((track) => track.id)) + 1;
+  const longest = Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie.timescale)));
+  let trackIndex = 0;
+  const pieces = movie.boxes.flatMap((b) => {
+    if (b.type === "mvex") return [];
+    if (b.type === "mvhd") return [withNextTrackId(withDuration(b, longest, 16), nextTrackId)];
+    if (b.type !== "trak") return [b.bytes];
+    const track = movie.tracks[trackIndex++];
+    return track ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)] : [];
+  });
+  return box("moov", ...pieces);
 }
 
-function writeTrack(
-	track: Track,
-	movieTimescale: number,
-	payloadStart: number,
-	wide: boolean,
-): Uint8Array {
-	const edits = editsOf(track, movieTimescale);
-	const pieces = track.boxes.flatMap((b) => {
-		if (b.type === "tkhd")
-			return [
-				withDuration(b, presentedTicks(track, movieTimescale), 20),
-				...writeEdits(edits),
-			];
-		if (b.type === "edts") return [];
-		return b.type === "mdia"
-			? [writeMedia(b, track, payloadStart, wide)]
-			: [b.bytes];
-	});
-	return box("trak", ...pieces);
+function writeTrack(track: Track, movieTimescale: number, payloadStart: number, wide: boolean): Uint8Array {
+  const edits = editsOf(track, movieTimescale);
+  const pieces = track.boxes.flatMap((b) => {
+    if (b.type === "tkhd") return [withDuration(b, presentedTicks(track, movieTimescale), 20), ...writeEdits(edits)];
+    if (b.type === "edts") return [];
+    return b.type === "mdia" ? [writeMedia(b, track, payloadStart, wide)] : [b.bytes];
+  });
+  return box("trak", ...pieces);
 }
 
-function writeMedia(
-	mdia: Box,
-	track: Track,
-	payloadStart: number,
-	wide: boolean,
-): Uint8Array {
-	const replace = (
-		parent: Box,
-		type: string,
-		replacement: (b: Box) => Uint8Array,
-	) =>
-		box(
-			parent.type,
-			...children(parent.body).map((b) =>
-				b.type === type ? replacement(b) : b.bytes,
-			),
-		);
-	const withTables = (stbl: Box) => {
-		const kept = child(children(stbl.body), "stsd").bytes;
-		return box(
-			"stbl",
-			kept,
-			...track.table.toBoxes(payloadStart, wide),
-			...preRoll(track),
-		);
-	};
-	const media = children(mdia.body).map((b) => {
-		if (b.type === "mdhd") return withDuration(b, track.table.decodeEnd, 16);
-		return b.type === "minf" ? replace(b, "stbl", withTables) : b.bytes;
-	});
-	return box("mdia", ...media);
+function writeMedia(mdia: Box, track: Track, payloadStart: number, wide: boolean): Uint8Array {
+  const replace = (parent: Box, type: string, replacement: (b: Box) => Uint8Array) =>
+    box(parent.type, ...children(parent.body).map((b) => (b.type === type ? replacement(b) : b.bytes)));
+  const withTables = (stbl: Box) => {
+    const kept = child(children(stbl.body), "stsd").bytes;
+    return box("stbl", kept, ...track.table.toBoxes(payloadStart, wide), ...preRoll(track));
+  };
+  const media = children(mdia.body).map((b) => {
+    if (b.type === "mdhd") return withDuration(b, track.table.decodeEnd, 16);
+    return b.type === "minf" ? replace(b, "stbl", withTables) : b.bytes;
+  });
+  return box("mdia", ...media);
 }
 
 /** AAC needs the frame before the one sought to (ISO 14496-12 "roll"); fragmented files leave it unsaid. */
 function preRoll(track: Track): Uint8Array[] {
-	if (track.sampleEntry !== "mp4a" || track.table.sampleCount === 0) return [];
-	const rollDistance = new Uint8Array([0xff, 0xff]);
-	const grouping = new TextEncoder().encode("roll");
-	return [
-		box("sgpd", versionAndFlags(1), grouping, u32(2, 1), rollDistance),
-		box(
-			"sbgp",
-			versionAndFlags(0),
-			grouping,
-			u32(1, track.table.sampleCount, 1),
-		),
-	];
+  if (track.sampleEntry !== "mp4a" || track.table.sampleCount === 0) return [];
+  const rollDistance = new Uint8Array([0xff, 0xff]);
+  const grouping = new TextEncoder().encode("roll");
+  return [
+    box("sgpd", versionAndFlags(1), grouping, u32(2, 1), rollDistance),
+    box("sbgp", versionAndFlags(0), grouping, u32(1, track.table.sampleCount, 1)),
+  ];
 }
 
 type Edit = {
-	/** In the movie's timescale. */ duration: number /** In the track's own; -1 is a gap. */;
-	mediaTime: number;
+  /** In the movie's timescale. */ duration: number /** In the track's own; -1 is a gap. */;
+  mediaTime: number;
 };
 
 /**
@@ -195,83 +143,71 @@ type Edit = {
  * open; the length is known now. A first fragment that does not begin at 0 becomes a gap, as the table begins at 0.
  */
 function editsOf(track: Track, movieTimescale: number): Edit[] {
-	const { firstDecodeTime, presentationEnd } = track.table;
-	const stated = readEdits(track.boxes);
-	const gap = stated.find((edit) => edit.mediaTime === -1)?.duration ?? 0;
-	const start = stated.find((edit) => edit.mediaTime >= 0)?.mediaTime ?? 0;
-	const mediaTime = Math.max(0, start - firstDecodeTime);
-	const lateBy = Math.max(0, firstDecodeTime - start);
-	const toMovie = (ticks: number) =>
-		Math.ceil((ticks * movieTimescale) / track.timescale);
-	const edits: Edit[] = [];
-	if (gap + lateBy > 0)
-		edits.push({ duration: gap + toMovie(lateBy), mediaTime: -1 });
-	edits.push({
-		duration: toMovie(Math.max(0, presentationEnd - mediaTime)),
-		mediaTime,
-	});
-	return edits;
+  const { firstDecodeTime, presentationEnd } = track.table;
+  const stated = readEdits(track.boxes);
+  const gap = stated.find((edit) => edit.mediaTime === -1)?.duration ?? 0;
+  const start = stated.find((edit) => edit.mediaTime >= 0)?.mediaTime ?? 0;
+  const mediaTime = Math.max(0, start - firstDecodeTime);
+  const lateBy = Math.max(0, firstDecodeTime - start);
+  const toMovie = (ticks: number) => Math.ceil((ticks * movieTimescale) / track.timescale);
+  const edits: Edit[] = [];
+  if (gap + lateBy > 0) edits.push({ duration: gap + toMovie(lateBy), mediaTime: -1 });
+  edits.push({
+    duration: toMovie(Math.max(0, presentationEnd - mediaTime)),
+    mediaTime,
+  });
+  return edits;
 }
 
 function presentedTicks(track: Track, movieTimescale: number): number {
-	return editsOf(track, movieTimescale).reduce(
-		(sum, edit) => sum + edit.duration,
-		0,
-	);
+  return editsOf(track, movieTimescale).reduce((sum, edit) => sum + edit.duration, 0);
 }
 
 function readEdits(trackBoxes: Box[]): Edit[] {
-	const edts = trackBoxes.find((b) => b.type === "edts");
-	const elst = edts && children(edts.body).find((b) => b.type === "elst");
-	if (!elst) return [];
-	const fields = new FieldReader(elst.body);
-	const version = fields.u32() >>> 24;
-	const count = fields.u32();
-	return Array.from({ length: Math.min(count, 16) }, () => {
-		const duration = version === 1 ? fields.u64() : fields.u32();
-		const mediaTime = version === 1 ? fields.i64() : fields.i32();
-		fields.skip(4);
-		return { duration, mediaTime };
-	});
+  const edts = trackBoxes.find((b) => b.type === "edts");
+  const elst = edts && children(edts.body).find((b) => b.type === "elst");
+  if (!elst) return [];
+  const fields = new FieldReader(elst.body);
+  const version = fields.u32() >>> 24;
+  const count = fields.u32();
+  return Array.from({ length: Math.min(count, 16) }, () => {
+    const duration = version === 1 ? fields.u64() : fields.u32();
+    const mediaTime = version === 1 ? fields.i64() : fields.i32();
+    fields.skip(4);
+    return { duration, mediaTime };
+  });
 }
 
 function writeEdits(edits: Edit[]): Uint8Array[] {
-	const entries = edits.map((edit) =>
-		u32(edit.duration, edit.mediaTime >>> 0, 0x0001_0000),
-	);
-	return [
-		box(
-			"edts",
-			box("elst", versionAndFlags(0), u32(entries.length), concat(entries)),
-		),
-	];
+  const entries = edits.map((edit) => u32(edit.duration, edit.mediaTime >>> 0, 0x0001_0000));
+  return [box("edts", box("elst", versionAndFlags(0), u32(entries.length), concat(entries)))];
 }
 
 /** Sets the duration of an mvhd, mdhd (at byte 16 of the body) or tkhd (at 20), widening it to 64 bits when it must be. */
 function withDuration(header: Box, duration: number, at: 16 | 20): Uint8Array {
-	const body = header.body.slice();
-	const flags = view(body).getUint32(0) & 0xff_ffff;
-	if (body[0] === 1) {
-		view(body).setBigUint64(at + 8, BigInt(duration));
-		return box(header.type, body);
-	}
-	if (duration <= MAX_U32) {
-		view(body).setUint32(at, duration);
-		return box(header.type, body);
-	}
-	const fields = new FieldReader(body.subarray(4));
-	const times = [u64(fields.u32()), u64(fields.u32())];
-	return box(
-		header.type,
-		versionAndFlags(1, flags),
-		...times,
-		body.subarray(12, at),
-		u64(duration),
-		body.subarray(at + 4),
-	);
+  const body = header.body.slice();
+  const flags = view(body).getUint32(0) & 0xff_ffff;
+  if (body[0] === 1) {
+    view(body).setBigUint64(at + 8, BigInt(duration));
+    return box(header.type, body);
+  }
+  if (duration <= MAX_U32) {
+    view(body).setUint32(at, duration);
+    return box(header.type, body);
+  }
+  const fields = new FieldReader(body.subarray(4));
+  const times = [u64(fields.u32()), u64(fields.u32())];
+  return box(
+    header.type,
+    versionAndFlags(1, flags),
+    ...times,
+    body.subarray(12, at),
+    u64(duration),
+    body.subarray(at + 4),
+  );
 }
 
 function withNextTrackId(mvhd: Uint8Array, nextTrackId: number): Uint8Array {
-	view(mvhd).setUint32(mvhd.length - 4, nextTrackId);
-	return mvhd;
+  view(mvhd).setUint32(mvhd.length - 4, nextTrackId);
+  return mvhd;
 }

@@ -7,230 +7,184 @@ import type { SampleRun } from "./movie-fragment.ts";
 
 /** A growing list of unsigned 32-bit numbers. */
 class U32List {
-	length = 0;
-	private items = new Uint32Array(256);
+  length = 0;
+  private items = new Uint32Array(256);
 
-	push(value: number): void {
-		if (this.length === this.items.length) {
-			const larger = new Uint32Array(this.items.length * 2);
-			larger.set(this.items);
-			this.items = larger;
-		}
-		this.items[this.length++] = value;
-	}
+  push(value: number): void {
+    if (this.length === this.items.length) {
+      const larger = new Uint32Array(this.items.length * 2);
+      larger.set(this.items);
+      this.items = larger;
+    }
+    this.items[this.length++] = value;
+  }
 
-	at(index: number): number {
-		return this.items[index] ?? 0;
-	}
+  at(index: number): number {
+    return this.items[index] ?? 0;
+  }
 
-	setLast(value: number): void {
-		this.items[this.length - 1] = value;
-	}
+  setLast(value: number): void {
+    this.items[this.length - 1] = value;
+  }
 
-	toBytes(): Uint8Array {
-		const bytes = new Uint8Array(this.length * 4);
-		const data = view(bytes);
-		for (let i = 0; i < this.length; i++) data.setUint32(i * 4, this.at(i));
-		return bytes;
-	}
+  toBytes(): Uint8Array {
+    const bytes = new Uint8Array(this.length * 4);
+    const data = view(bytes);
+    for (let i = 0; i < this.length; i++) data.setUint32(i * 4, this.at(i));
+    return bytes;
+  }
 }
 
 /** (count, value) pairs, the form of stts and ctts. */
 class RunLengths {
-	readonly pairs = new U32List();
-	private last: number | null = null;
+  readonly pairs = new U32List();
+  private last: number | null = null;
 
-	add(value: number): void {
-		if (value === this.last) {
-			this.bumpCount(1);
-			return;
-		}
-		this.pairs.push(1);
-		this.pairs.push(value >>> 0);
-		this.last = value;
-	}
+  add(value: number): void {
+    if (value === this.last) {
+      this.bumpCount(1);
+      return;
+    }
+    this.pairs.push(1);
+    this.pairs.push(value >>> 0);
+    this.last = value;
+  }
 
-	/** Replaces the value of the newest item alone. */
-	replaceNewest(value: number): void {
-		const count = this.pairs.at(this.pairs.length - 2);
-		if (value === this.last) return;
-		if (count === 1) this.pairs.length -= 2;
-		else this.bumpCount(-1);
-		this.last =
-			this.pairs.length > 0 ? this.pairs.at(this.pairs.length - 1) : null;
-		this.add(value);
-	}
+  /** Replaces the value of the newest item alone. */
+  replaceNewest(value: number): void {
+    const count = this.pairs.at(this.pairs.length - 2);
+    if (value === this.last) return;
+    if (count === 1) this.pairs.length -= 2;
+    else this.bumpCount(-1);
+    this.last = this.pairs.length > 0 ? this.pairs.at(this.pairs.length - 1) : null;
+    this.add(value);
+  }
 
-	get newest(): number {
-		return this.pairs.at(this.pairs.length - 1);
-	}
+  get newest(): number {
+    return this.pairs.at(this.pairs.length - 1);
+  }
 
-	private bumpCount(by: number): void {
-		const at = this.pairs.length - 2;
-		const value = this.pairs.at(at + 1);
-		const count = this.pairs.at(at) + by;
-		this.pairs.length = at;
-		this.pairs.push(count);
-		this.pairs.push(value);
-	}
+  private bumpCount(by: number): void {
+    const at = this.pairs.length - 2;
+    const value = this.pairs.at(at + 1);
+    const count = this.pairs.at(at) + by;
+    this.pairs.length = at;
+    this.pairs.push(count);
+    this.pairs.push(value);
+  }
 }
 
 export class SampleTable {
-	sampleCount = 0;
-	/** Decode time of the first sample in the stream; the table itself begins at 0. */
-	firstDecodeTime = 0;
-	/** Sum of the sample durations: where the next sample would be decoded. */
-	decodeEnd = 0;
+  sampleCount = 0;
+  /** Decode time of the first sample in the stream; the table itself begins at 0. */
+  firstDecodeTime = 0;
+  /** Sum of the sample durations: where the next sample would be decoded. */
+  decodeEnd = 0;
 
-	private readonly sizes = new U32List();
-	private readonly durations = new RunLengths();
-	private readonly compositionOffsets = new RunLengths();
-	private readonly syncSamples = new U32List();
-	/** Chunk positions count from the first payload byte; they may pass 4 GiB. */
-	private readonly chunkOffsets: number[] = [];
-	private readonly samplesPerChunk = new U32List();
-	private hasCompositionOffsets = false;
-	private hasNegativeOffsets = false;
-	private newestOffset = 0;
-	private presentationEndBeforeNewest = 0;
+  private readonly sizes = new U32List();
+  private readonly durations = new RunLengths();
+  private readonly compositionOffsets = new RunLengths();
+  private readonly syncSamples = new U32List();
+  /** Chunk positions count from the first payload byte; they may pass 4 GiB. */
+  private readonly chunkOffsets: number[] = [];
+  private readonly samplesPerChunk = new U32List();
+  private hasCompositionOffsets = false;
+  private hasNegativeOffsets = false;
+  private newestOffset = 0;
+  private presentationEndBeforeNewest = 0;
 
-	/** Latest end of any sample in presentation order. */
-	get presentationEnd(): number {
-		return Math.max(
-			this.presentationEndBeforeNewest,
-			this.decodeEnd + this.newestOffset,
-		);
-	}
+  /** Latest end of any sample in presentation order. */
+  get presentationEnd(): number {
+    return Math.max(this.presentationEndBeforeNewest, this.decodeEnd + this.newestOffset);
+  }
 
-	/** `payloadOffsetBytes`: the run's first byte, counted from the first payload byte of the new file. */
-	addRun(run: SampleRun, payloadOffsetBytes: number): void {
-		if (run.samples.length === 0) return;
-		this.startAt(run.decodeTime);
-		this.chunkOffsets.push(payloadOffsetBytes);
-		this.samplesPerChunk.push(run.samples.length);
-		for (const sample of run.samples) {
-			this.sampleCount++;
-			this.sizes.push(sample.sizeBytes);
-			this.durations.add(sample.duration);
-			this.compositionOffsets.add(sample.compositionOffset);
-			this.hasCompositionOffsets ||= sample.compositionOffset !== 0;
-			this.hasNegativeOffsets ||= sample.compositionOffset < 0;
-			if (sample.sync) this.syncSamples.push(this.sampleCount);
-			this.presentationEndBeforeNewest = this.presentationEnd;
-			this.newestOffset = sample.compositionOffset;
-			this.decodeEnd += sample.duration;
-		}
-	}
+  /** `payloadOffsetBytes`: the run's first byte, counted from the first payload byte of the new file. */
+  addRun(run: SampleRun, payloadOffsetBytes: number): void {
+    if (run.samples.length === 0) return;
+    this.startAt(run.decodeTime);
+    this.chunkOffsets.push(payloadOffsetBytes);
+    this.samplesPerChunk.push(run.samples.length);
+    for (const sample of run.samples) {
+      this.sampleCount++;
+      this.sizes.push(sample.sizeBytes);
+      this.durations.add(sample.duration);
+      this.compositionOffsets.add(sample.compositionOffset);
+      this.hasCompositionOffsets ||= sample.compositionOffset !== 0;
+      this.hasNegativeOffsets ||= sample.compositionOffset < 0;
+      if (sample.sync) this.syncSamples.push(this.sampleCount);
+      this.presentationEndBeforeNewest = this.presentationEnd;
+      this.newestOffset = sample.compositionOffset;
+      this.decodeEnd += sample.duration;
+    }
+  }
 
-	/** Makes the newest sample last until `decodeEnd`, if that is later than its beginning. */
-	extendTo(decodeEnd: number): void {
-		const begin = this.decodeEnd - this.durations.newest;
-		if (this.sampleCount === 0 || decodeEnd <= begin) return;
-		this.durations.replaceNewest(decodeEnd - begin);
-		this.decodeEnd = decodeEnd;
-	}
+  /** Makes the newest sample last until `decodeEnd`, if that is later than its beginning. */
+  extendTo(decodeEnd: number): void {
+    const begin = this.decodeEnd - this.durations.newest;
+    if (this.sampleCount === 0 || decodeEnd <= begin) return;
+    this.durations.replaceNewest(decodeEnd - begin);
+    this.decodeEnd = decodeEnd;
+  }
 
-	/**
-	 * In a fragmented file a fragment states when it begins; in a plain one only durations do. A fragment's last sample
-	 * may therefore need mending once the next fragment is known.
-	 */
-	private startAt(decodeTime: number | null): void {
-		if (decodeTime === null) return;
-		if (this.sampleCount === 0) this.firstDecodeTime = decodeTime;
-		else this.extendTo(decodeTime - this.firstDecodeTime);
-	}
+  /**
+   * In a fragmented file a fragment states when it begins; in a plain one only durations do. A fragment's last sample
+   * may therefore need mending once the next fragment is known.
+   */
+  private startAt(decodeTime: number | null): void {
+    if (decodeTime === null) return;
+    if (this.sampleCount === 0) this.firstDecodeTime = decodeTime;
+    else this.extendTo(decodeTime - this.firstDecodeTime);
+  }
 
-	/** Boxes of the stbl after stsd. `payloadStartBytes`: where in the file the first payload byte lies. */
-	toBoxes(payloadStartBytes: number, wideOffsets: boolean): Uint8Array[] {
-		const everySampleIsSync = this.syncSamples.length === this.sampleCount;
-		const boxes = [this.pairsBox("stts", this.durations, 0)];
-		if (!everySampleIsSync) {
-			boxes.push(
-				box(
-					"stss",
-					versionAndFlags(0),
-					u32(this.syncSamples.length),
-					this.syncSamples.toBytes(),
-				),
-			);
-		}
-		if (this.hasCompositionOffsets) {
-			boxes.push(
-				this.pairsBox(
-					"ctts",
-					this.compositionOffsets,
-					this.hasNegativeOffsets ? 1 : 0,
-				),
-			);
-		}
-		boxes.push(
-			this.samplesToChunks(),
-			this.sampleSizes(),
-			this.chunkOffsetBox(payloadStartBytes, wideOffsets),
-		);
-		return boxes;
-	}
+  /** Boxes of the stbl after stsd. `payloadStartBytes`: where in the file the first payload byte lies. */
+  toBoxes(payloadStartBytes: number, wideOffsets: boolean): Uint8Array[] {
+    const everySampleIsSync = this.syncSamples.length === this.sampleCount;
+    const boxes = [this.pairsBox("stts", this.durations, 0)];
+    if (!everySampleIsSync) {
+      boxes.push(box("stss", versionAndFlags(0), u32(this.syncSamples.length), this.syncSamples.toBytes()));
+    }
+    if (this.hasCompositionOffsets) {
+      boxes.push(this.pairsBox("ctts", this.compositionOffsets, this.hasNegativeOffsets ? 1 : 0));
+    }
+    boxes.push(this.samplesToChunks(), this.sampleSizes(), this.chunkOffsetBox(payloadStartBytes, wideOffsets));
+    return boxes;
+  }
 
-	private pairsBox(
-		type: string,
-		runs: RunLengths,
-		version: number,
-	): Uint8Array {
-		return box(
-			type,
-			versionAndFlags(version),
-			u32(runs.pairs.length / 2),
-			runs.pairs.toBytes(),
-		);
-	}
+  private pairsBox(type: string, runs: RunLengths, version: number): Uint8Array {
+    return box(type, versionAndFlags(version), u32(runs.pairs.length / 2), runs.pairs.toBytes());
+  }
 
-	private sampleSizes(): Uint8Array {
-		const first = this.sizes.at(0);
-		let uniform = this.sampleCount > 0;
-		for (let i = 1; i < this.sampleCount && uniform; i++)
-			uniform = this.sizes.at(i) === first;
-		return uniform && first > 0
-			? box("stsz", versionAndFlags(0), u32(first, this.sampleCount))
-			: box(
-					"stsz",
-					versionAndFlags(0),
-					u32(0, this.sampleCount),
-					this.sizes.toBytes(),
-				);
-	}
+  private sampleSizes(): Uint8Array {
+    const first = this.sizes.at(0);
+    let uniform = this.sampleCount > 0;
+    for (let i = 1; i < this.sampleCount && uniform; i++) uniform = this.sizes.at(i) === first;
+    return uniform && first > 0
+      ? box("stsz", versionAndFlags(0), u32(first, this.sampleCount))
+      : box("stsz", versionAndFlags(0), u32(0, this.sampleCount), this.sizes.toBytes());
+  }
 
-	private samplesToChunks(): Uint8Array {
-		const entries = new U32List();
-		let previous = -1;
-		for (let i = 0; i < this.samplesPerChunk.length; i++) {
-			const count = this.samplesPerChunk.at(i);
-			if (count === previous) continue;
-			entries.push(i + 1);
-			entries.push(count);
-			entries.push(1);
-			previous = count;
-		}
-		return box(
-			"stsc",
-			versionAndFlags(0),
-			u32(entries.length / 3),
-			entries.toBytes(),
-		);
-	}
+  private samplesToChunks(): Uint8Array {
+    const entries = new U32List();
+    let previous = -1;
+    for (let i = 0; i < this.samplesPerChunk.length; i++) {
+      const count = this.samplesPerChunk.at(i);
+      if (count === previous) continue;
+      entries.push(i + 1);
+      entries.push(count);
+      entries.push(1);
+      previous = count;
+    }
+    return box("stsc", versionAndFlags(0), u32(entries.length / 3), entries.toBytes());
+  }
 
-	private chunkOffsetBox(payloadStartBytes: number, wide: boolean): Uint8Array {
-		const bytes = new Uint8Array(this.chunkOffsets.length * (wide ? 8 : 4));
-		const data = view(bytes);
-		this.chunkOffsets.forEach((offset, i) => {
-			const absolute = payloadStartBytes + offset;
-			if (wide) data.setBigUint64(i * 8, BigInt(absolute));
-			else data.setUint32(i * 4, absolute);
-		});
-		return box(
-			wide ? "co64" : "stco",
-			versionAndFlags(0),
-			u32(this.chunkOffsets.length),
-			bytes,
-		);
-	}
+  private chunkOffsetBox(payloadStartBytes: number, wide: boolean): Uint8Array {
+    const bytes = new Uint8Array(this.chunkOffsets.length * (wide ? 8 : 4));
+    const data = view(bytes);
+    this.chunkOffsets.forEach((offset, i) => {
+      const absolute = payloadStartBytes + offset;
+      if (wide) data.setBigUint64(i * 8, BigInt(absolute));
+      else data.setUint32(i * 4, absolute);
+    });
+    return box(wide ? "co64" : "stco", versionAndFlags(0), u32(this.chunkOffsets.length), bytes);
+  }
 }
