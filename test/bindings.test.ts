@@ -1,0 +1,39 @@
+/** The worker's test settings name exactly what wrangler.toml declares: no more, no less. */
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { unstable_readConfig } from "wrangler";
+import { testBindings } from "./bindings.ts";
+
+const config = unstable_readConfig(
+  { config: fileURLToPath(new URL("../wrangler.toml", import.meta.url)) },
+  { hideWarnings: true },
+);
+
+test("every setting and secret has a test value", () => {
+  const declared = [...Object.keys(config.vars), ...(config.secrets?.required ?? [])];
+  expect(Object.keys(testBindings).sort()).toEqual(declared.sort());
+});
+
+test("signing keys are long enough for HS256", () => {
+  for (const keys of [testBindings.JWT_KEYS, testBindings.PLAYBACK_KEYS]) {
+    for (const secret of Object.values(JSON.parse(keys) as Record<string, string>)) {
+      expect(Buffer.from(secret, "base64url").length).toBeGreaterThanOrEqual(32);
+    }
+  }
+});
+
+const consumerOf = (queue: string) => config.queues.consumers?.find((consumer) => consumer.queue === queue);
+
+test("every queue that we send to ends in a dead-letter queue that is consumed", () => {
+  const queues = config.queues.producers?.map((producer) => producer.queue) ?? [];
+  expect(queues).toHaveLength(7);
+  for (const queue of queues) {
+    // gpu-runner pulls this one over HTTP: its dead-letter queue is named where that consumer is created.
+    if (queue !== "transcode") expect(consumerOf(`${queue}`)?.dead_letter_queue).toBe(`${queue}-dead`);
+    expect(consumerOf(`${queue}-dead`), `${queue}-dead`).toBeDefined();
+  }
+});
+
+test("a consumer takes one message at a time", () => {
+  for (const consumer of config.queues.consumers ?? []) expect(consumer.max_batch_size, consumer.queue).toBe(1);
+});
