@@ -124,7 +124,7 @@ describe("gives what ffmpeg's own faststart gives", () => {
       runFfmpeg([...args, ...PLAIN, path("plain")]),
     ]);
     const expected = await seen(path("plain"));
-    for (const partSizeBytes of [4 * 1024, 64 * 1024, 8 * 1024 * 1024]) {
+    for (const partSizeBytes of [4 * 1024, 8 * 1024 * 1024]) {
       const { bytes, file } = await rewrite(createReadStream(path("fragmented")), { partSizeBytes });
       await writeFile(path("rewritten"), bytes);
       const types = children(bytes).map((box) => box.type);

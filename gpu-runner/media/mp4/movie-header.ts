@@ -93,7 +93,8 @@ export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: 
     if (b.type === "mvhd") return [withNextTrackId(withDuration(b, longest, 16), nextTrackId)];
     if (b.type !== "trak") return [b.bytes];
     const track = movie.tracks[trackIndex++];
-    return track ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)] : [];
+    // A track that got no sample would only show as a silent or black one.
+    return track && track.table.sampleCount > 0 ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)] : [];
   });
   return box("moov", ...pieces);
 }

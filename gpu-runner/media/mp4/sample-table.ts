@@ -90,12 +90,14 @@ export class SampleTable {
   private readonly samplesPerChunk = new U32List();
   private hasCompositionOffsets = false;
   private hasNegativeOffsets = false;
-  private newestOffset = 0;
-  private presentationEndBeforeNewest = 0;
+  private latestPresentation = 0;
 
-  /** Latest end of any sample in presentation order. */
+  /**
+   * End of the sample that is presented last. Its own stated duration is a distance between decode times, which at a
+   * variable rate belongs to another frame; the newest sample's is the only one that is a true length.
+   */
   get presentationEnd(): number {
-    return Math.max(this.presentationEndBeforeNewest, this.decodeEnd + this.newestOffset);
+    return this.sampleCount === 0 ? 0 : this.latestPresentation + this.durations.newest;
   }
 
   /** `payloadOffsetBytes`: the run's first byte, counted from the first payload byte of the new file. */
@@ -112,8 +114,7 @@ export class SampleTable {
       this.hasCompositionOffsets ||= sample.compositionOffset !== 0;
       this.hasNegativeOffsets ||= sample.compositionOffset < 0;
       if (sample.sync) this.syncSamples.push(this.sampleCount);
-      this.presentationEndBeforeNewest = this.presentationEnd;
-      this.newestOffset = sample.compositionOffset;
+      this.latestPresentation = Math.max(this.latestPresentation, this.decodeEnd + sample.compositionOffset);
       this.decodeEnd += sample.duration;
     }
   }

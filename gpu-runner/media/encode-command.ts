@@ -1,0 +1,176 @@
+/**
+ * The whole ffmpeg command of one job: one decode, one filter graph, N renditions. Pure; `ffmpeg-process.ts` runs it.
+ */
+import type { RenditionPlan } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+
+export type EncoderKind = "nvenc" | "x264";
+
+/** What differs between builds of ffmpeg and between cards. */
+export type Dialect = {
+  /** `-fps_mode` came with 5.1 and `-vsync` is on its way out. */
+  frameRateModeOption: "-fps_mode" | "-vsync";
+  /** Whether this NVENC takes B frames as references. */
+  bFrameReferences: boolean;
+};
+
+export type EncodeCommand = {
+  inputOptions: string[];
+  input: string;
+  filterGraph: string;
+  outputs: { options: string[]; target: string }[];
+};
+
+export type EncodeCommandInput = {
+  source: SourceProbe;
+  /** At least one. */
+  plans: readonly RenditionPlan[];
+  encoder: EncoderKind;
+  dialect: Dialect;
+  /** Where ffmpeg reads: the loopback proxy's URL. */
+  input: string;
+  /** Where each plan's stream goes, in the plans' order. */
+  targets: readonly string[];
+};
+
+/**
+ * Containers that a source may be in. A playlist or a script among the uploads must not make ffmpeg open what it names,
+ * so everything else is refused, and so is every protocol but the proxy's.
+ */
+const DEMUXERS =
+  "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,mxf,mxf_opatom,flv,live_flv,asf,ogg,gxf,dv,rm,nut,ivf,h264,hevc,m4v," +
+  "vc1,y4m,yuv4mpegpipe,r3d,wtv,lxf,cine,obu,av1,wav,w64,mp3,flac,aac,aiff,caf,ac3,eac3,dts,amr,ape,wv,au,gif,apng," +
+  "png_pipe,jpeg_pipe,jpegls_pipe,j2k_pipe,webp_pipe,tiff_pipe,bmp_pipe,exr_pipe,dpx_pipe,psd_pipe,svg_pipe,sgi_pipe," +
+  "pgm_pipe,ppm_pipe,pam_pipe,pbm_pipe,sunrast_pipe,xbm_pipe,xpm_pipe,pcx_pipe,qdraw_pipe,dds_pipe,pictor_pipe,image2";
+
+export const SOURCE_LIMITS: readonly string[] = ["-protocol_whitelist", "http,tcp", "-format_whitelist", DEMUXERS];
+
+const COLOUR_TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv".split(" ");
+const CONTAINER = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4".split(" ");
+
+export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
+  return {
+    inputOptions: [
+      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
+      ...SOURCE_LIMITS,
+    ],
+    input: input.input,
+    filterGraph: filterGraph(input.source, input.plans),
+    outputs: input.plans.map((plan, i) => ({
+      options: outputOptions(input, plan, i),
+      target: input.targets[i] ?? "",
+    })),
+  };
+}
+
+/** The argument list as ffmpeg gets it. */
+export function toArguments(command: EncodeCommand): string[] {
+  const outputs = command.outputs.flatMap(({ options, target }) => [...options, target]);
+  return [...command.inputOptions, "-i", command.input, "-filter_complex", command.filterGraph, ...outputs];
+}
+
+function outputOptions({ source, encoder, dialect }: EncodeCommandInput, plan: RenditionPlan, index: number): string[] {
+  // A track in a codec that is unknown to ffmpeg (Apple's spatial audio, for one) would fail the whole job.
+  const audioTrack = source.audio.findIndex((track) => track.codec !== "unknown");
+  const sound =
+    plan.audioBitrateBps === null || audioTrack < 0
+      ? { map: [], codec: [] }
+      : {
+          map: ["-map", `0:a:${audioTrack}`],
+          codec: ["-c:a", "aac", "-b:a", String(plan.audioBitrateBps), "-ac", "2", "-ar", "48000"],
+        };
+  return [
+    ...["-map", `[v${index}]`, ...sound.map, "-map_metadata", "-1", "-map_chapters", "-1"],
+    ...[dialect.frameRateModeOption, "cfr"],
+    ...videoEncoderOptions(encoder, plan, dialect),
+    ...["-g", String(plan.gop), "-force_key_frames", `expr:gte(t,n_forced*${plan.keyframeSeconds})`],
+    ...COLOUR_TAGS,
+    ...sound.codec,
+    ...(plan.timecode === null ? [] : ["-timecode", plan.timecode]),
+    ...["-max_muxing_queue_size", "4096", ...CONTAINER],
+  ];
+}
+
+export function videoEncoderOptions(
+  encoder: EncoderKind,
+  plan: Pick<RenditionPlan, "maxRateBps" | "crf" | "cq" | "gop">,
+  dialect: Dialect,
+): string[] {
+  const rate = ["-maxrate", String(plan.maxRateBps), "-bufsize", String(plan.maxRateBps * 2)];
+  if (encoder === "x264") {
+    return [
+      ..."-c:v libx264 -preset fast -profile:v high -crf".split(" "),
+      ...[String(plan.crf), ...rate, "-keyint_min", String(plan.gop), "-sc_threshold", "0"],
+    ];
+  }
+  return [
+    ..."-c:v h264_nvenc -preset p5 -tune hq -profile:v high -rc vbr -cq".split(" "),
+    ...[String(plan.cq), "-b:v", "0", ...rate],
+    ..."-spatial-aq 1 -aq-strength 8 -temporal-aq 1 -rc-lookahead 20 -bf 3".split(" "),
+    ...(dialect.bFrameReferences ? ["-b_ref_mode", "middle"] : []),
+    ..."-no-scenecut 1 -forced-idr 1".split(" "),
+  ];
+}
+
+export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]): string {
+  const shared = sharedFilters(source, plans);
+  const scalers = plans.map((plan) => scaleFilters(source, plan));
+  if (plans.length === 1) return `[0:V:0]${[...shared, ...(scalers[0] ?? [])].join(",")}[v0]`;
+  const labels = plans.map((_, i) => `[s${i}]`);
+  const chains = scalers.map((filters, i) => `[s${i}]${filters.join(",")}[v${i}]`);
+  return [`[0:V:0]${[...shared, `split=${plans.length}`].join(",")}${labels.join("")}`, ...chains].join(";");
+}
+
+/** Done once, before the picture is split. */
+function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): string[] {
+  const first = plans[0];
+  const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
+  return [
+    ...(source.interlaced ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
+    ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
+    ...(source.hdr ? toneMap(source.hdr, largest) : []),
+  ];
+}
+
+/** zscale needs every input property spelled out or finds "no path between colorspaces". */
+function toneMap(hdr: "pq" | "hlg", { width, height }: RenditionPlan): string[] {
+  const transfer = hdr === "pq" ? "smpte2084" : "arib-std-b67";
+  return [
+    `zscale=w=${width}:h=${height}:pin=bt2020:tin=${transfer}:min=bt2020nc:rin=limited:t=linear:npl=100`,
+    "format=gbrpf32le",
+    "zscale=p=bt709",
+    "tonemap=tonemap=hable:desat=0",
+    "zscale=t=bt709:m=bt709:r=limited",
+    "format=yuv420p",
+  ];
+}
+
+/** `setparams` because some versions lose the tags on the way through the graph. */
+function scaleFilters(source: SourceProbe, plan: RenditionPlan): string[] {
+  const matrix = inputMatrix(source);
+  const conversion = matrix === null ? "" : `:in_color_matrix=${matrix}`;
+  return [
+    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}:out_color_matrix=bt709:out_range=limited`,
+    "setsar=1",
+    "format=yuv420p",
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
+  ];
+}
+
+const SCALE_MATRICES: Readonly<Record<string, string>> = {
+  bt709: "bt709",
+  fcc: "fcc",
+  bt470bg: "bt601",
+  smpte170m: "bt601",
+  smpte240m: "smpte240m",
+  bt2020nc: "bt2020",
+  bt2020c: "bt2020",
+};
+
+/** null: nothing to convert from (RGB), or already converted (tone-mapped). */
+function inputMatrix(source: SourceProbe): string | null {
+  if (source.hdr || source.colorMatrix === "gbr" || /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(source.pixelFormat)) {
+    return null;
+  }
+  return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
+}

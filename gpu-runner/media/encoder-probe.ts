@@ -1,0 +1,77 @@
+/**
+ * Chooses the encoder by encoding a few frames with it, as many streams at once as a job has renditions. Listing
+ * encoders proves nothing: a card may lack NVENC, its driver may be too old, its sessions may be used up.
+ */
+import { execFile } from "node:child_process";
+import type { Binaries } from "./binaries.ts";
+import { type Dialect, type EncoderKind, videoEncoderOptions } from "./encode-command.ts";
+
+export type EncoderChoice = {
+  kind: EncoderKind;
+  dialect: Dialect;
+  /** Why this one, in words for the log and the dashboard. */
+  reason: string;
+};
+
+export const ENCODER_SETTINGS = ["auto", "nvenc", "x264"] as const;
+export type EncoderSetting = (typeof ENCODER_SETTINGS)[number];
+
+const PROBE_TIMEOUT_MS = 15_000;
+const PROBE_PLAN = { maxRateBps: 3_000_000, crf: 22, cq: 23, gop: 50 };
+
+/** Throws only when the setting insists on NVENC and there is none. */
+export async function chooseEncoder(
+  binaries: Binaries,
+  setting: EncoderSetting,
+  renditionCount: number,
+): Promise<EncoderChoice> {
+  const { dialect } = binaries;
+  if (setting === "x264") return { kind: "x264", dialect, reason: "libx264, as FFMPEG_ENCODER asks" };
+
+  const full = await tryNvenc(binaries, dialect, renditionCount);
+  if (full === null) return { kind: "nvenc", dialect, reason: "NVENC: encoded a few frames" };
+  const plainer = { ...dialect, bFrameReferences: false };
+  const failure = /B frames? as reference/i.test(full) ? await tryNvenc(binaries, plainer, renditionCount) : full;
+  if (failure === null) {
+    return { kind: "nvenc", dialect: plainer, reason: "NVENC, without B frames as references: this card has none" };
+  }
+  const why = explainNvencFailure(failure);
+  if (setting === "nvenc") throw new Error(`FFMPEG_ENCODER=nvenc, but ${why}`);
+  return { kind: "x264", dialect, reason: `libx264 on the CPU: ${why}` };
+}
+
+/** null when it worked, else what ffmpeg said. */
+function tryNvenc(binaries: Binaries, dialect: Dialect, renditionCount: number): Promise<string | null> {
+  const outputs = Array.from({ length: renditionCount }, () => [
+    ..."-map 0:v -frames:v 10".split(" "),
+    ...videoEncoderOptions("nvenc", PROBE_PLAN, dialect),
+    ..."-f null -".split(" "),
+  ]).flat();
+  const input = "-hide_banner -nostdin -v error -f rawvideo -pix_fmt yuv420p -s 640x360 -r 25 -i /dev/zero".split(" ");
+  return new Promise((resolve) => {
+    execFile(
+      binaries.ffmpegPath,
+      [...input, ...outputs],
+      { timeout: PROBE_TIMEOUT_MS, killSignal: "SIGKILL" },
+      (error, _stdout, stderr) => {
+        if (!error) resolve(null);
+        else resolve(error.killed ? "timed out" : stderr || error.message);
+      },
+    );
+  });
+}
+
+const NVENC_FAILURES: readonly [RegExp, string][] = [
+  [/timed out/, "NVENC did not answer within 15 seconds"],
+  [/Unknown encoder|Unrecognized option|Error setting option/, "this ffmpeg was built without (a recent) NVENC"],
+  [/Cannot load libcuda|libnvidia-encode/, "no NVIDIA driver (in a container, allow the `video` driver capability)"],
+  [/driver does not support the required nvenc API|minimum required Nvidia driver/i, "the NVIDIA driver is too old"],
+  [/No capable devices|unsupported device/, "this card has no NVENC"],
+  [/out of memory \(10\)/, "NVENC has no session left"],
+];
+
+export function explainNvencFailure(stderr: string): string {
+  const known = NVENC_FAILURES.find(([pattern]) => pattern.test(stderr));
+  const firstLine = stderr.split("\n").find((line) => line.trim() !== "");
+  return known?.[1] ?? `NVENC failed (${(firstLine ?? "no message").trim().slice(0, 200)})`;
+}

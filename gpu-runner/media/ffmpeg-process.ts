@@ -1,0 +1,101 @@
+/**
+ * Runs an encode command. The only file that knows fluent-ffmpeg: nothing is set that makes it probe the source itself
+ * (a `progress` listener would), and its error message, which drops the encoders' own lines, is not relied on.
+ */
+import ffmpeg from "fluent-ffmpeg";
+import type { EncodeCommand } from "./encode-command.ts";
+
+export type FfmpegProgress = { frame: number; fps: number; outTimeSeconds: number; speed: number };
+
+export type FfmpegExit = {
+  /** null when killed by a signal or never started. */
+  code: number | null;
+  /** What it said last, without the progress lines. */
+  stderrTail: string[];
+};
+
+export type FfmpegProcess = {
+  /** Resolves however it ends; never rejects. */
+  exited: Promise<FfmpegExit>;
+  /** At once: ffmpeg asked politely would end its outputs as if they were whole. */
+  kill: () => void;
+};
+
+const STDERR_TAIL_LINES = 40;
+
+export function startFfmpeg(
+  command: EncodeCommand,
+  ffmpegPath: string,
+  onProgress: (progress: FfmpegProgress) => void,
+): FfmpegProcess {
+  const run = fluentCommand(command, ffmpegPath);
+  const stderrTail: string[] = [];
+  const readLine = progressReader(onProgress);
+  let killed = false;
+
+  const exited = new Promise<FfmpegExit>((resolve) => {
+    run.on("start", () => {
+      if (killed) run.kill("SIGKILL");
+    });
+    run.on("stderr", (line: string) => {
+      if (readLine(line) || line.trim() === "") return;
+      stderrTail.push(line.slice(0, 500));
+      if (stderrTail.length > STDERR_TAIL_LINES) stderrTail.shift();
+    });
+    run.on("end", () => resolve({ code: 0, stderrTail }));
+    run.on("error", (error: Error) => {
+      const code = /exited with code (\d+)/.exec(error.message)?.[1];
+      if (stderrTail.length === 0) stderrTail.push(error.message.slice(0, 500));
+      resolve({ code: code === undefined ? null : Number(code), stderrTail });
+    });
+  });
+  run.run();
+  return {
+    exited,
+    kill: () => {
+      killed = true;
+      run.kill("SIGKILL");
+    },
+  };
+}
+
+export function fluentCommand(command: EncodeCommand, ffmpegPath: string): ffmpeg.FfmpegCommand {
+  const run = ffmpeg({ source: command.input, stdoutLines: STDERR_TAIL_LINES });
+  run.setFfmpegPath(ffmpegPath);
+  // Spread, as one array argument would be split at spaces.
+  run.inputOptions(...spread(command.inputOptions));
+  run.complexFilter(command.filterGraph);
+  for (const output of command.outputs) {
+    run.output(output.target);
+    run.outputOptions(...spread(output.options));
+  }
+  return run;
+}
+
+function spread(options: string[]): [string[]] {
+  return options as unknown as [string[]];
+}
+
+/** Understands `-progress`: key=value lines, each block closed by `progress=`. Returns whether the line was one. */
+export function progressReader(onProgress: (progress: FfmpegProgress) => void): (line: string) => boolean {
+  let block = new Map<string, string>();
+  return (line) => {
+    const match = /^([a-z][a-z0-9_]*)=\s*(\S*)$/.exec(line.trim());
+    if (!match?.[1]) return false;
+    block.set(match[1], match[2] ?? "");
+    if (match[1] !== "progress") return true;
+    const number = (key: string) => {
+      const value = Number.parseFloat(block.get(key) ?? "");
+      return Number.isFinite(value) ? value : 0;
+    };
+    onProgress({
+      frame: number("frame"),
+      fps: number("fps"),
+      // In microseconds, whatever its name says.
+      outTimeSeconds: Math.max(0, number("out_time_ms") / 1_000_000),
+      speed: number("speed"),
+    });
+    block = new Map();
+    return true;
+  };
+}
