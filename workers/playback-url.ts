@@ -1,0 +1,95 @@
+/**
+ * Playback URLs: what is signed, by which key, and how a signature is checked. The method is not signed, so one URL
+ * serves GET and HEAD; everything else that decides what is served, and how long, is.
+ */
+import { z } from "zod";
+import { FileId } from "../schemas/id.ts";
+import { edgeKey, parseEdgeKey } from "../schemas/key.ts";
+import type { Quality } from "../schemas/ladder.ts";
+import { Refusal } from "./problem.ts";
+import type { Keyring } from "./stores/config.ts";
+
+export interface PlaybackTarget {
+  fileId: string;
+  jobId: string;
+  quality: Quality;
+  download: boolean;
+  expiresAtSeconds: number;
+}
+
+const Query = z.object({
+  asset: FileId,
+  exp: z.string().regex(/^[1-9]\d{0,11}$/),
+  kid: z.string().min(1).max(64),
+  sig: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+  download: z.literal("1").optional(),
+});
+
+const pathOf = (target: PlaybackTarget) => `/${edgeKey(target.jobId, target.quality)}`;
+
+/** One field a line: none of them can hold a line break, so no two targets sign the same text. */
+function canonicalText(target: PlaybackTarget, kid: string): string {
+  const fields = [pathOf(target), target.fileId, String(target.expiresAtSeconds), target.download ? "1" : "0", kid];
+  return ["playback-v1", ...fields].join("\n");
+}
+
+function importKey(secret: Uint8Array<ArrayBuffer>, use: "sign" | "verify") {
+  return crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, [use]);
+}
+
+/** Signs with the ring's first key. */
+export async function signPlaybackUrl(publicUrl: string, keys: Keyring, target: PlaybackTarget): Promise<string> {
+  const [{ kid, secret }] = keys;
+  const text = new TextEncoder().encode(canonicalText(target, kid));
+  const signature = new Uint8Array(await crypto.subtle.sign("HMAC", await importKey(secret, "sign"), text));
+  const url = new URL(publicUrl + pathOf(target));
+  url.searchParams.set("asset", target.fileId);
+  url.searchParams.set("exp", String(target.expiresAtSeconds));
+  url.searchParams.set("kid", kid);
+  url.searchParams.set("sig", base64Url(signature));
+  if (target.download) url.searchParams.set("download", "1");
+  return url.href;
+}
+
+/**
+ * @returns what the URL grants, or null when its path is no proxy's
+ * @throws Refusal BAD_SIGNATURE or URL_EXPIRED, both 403
+ */
+export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number): Promise<PlaybackTarget | null> {
+  const parts = parseEdgeKey(url.pathname.slice(1));
+  if (parts === null) return null;
+  const query = Query.safeParse(Object.fromEntries(url.searchParams));
+  if (!query.success) throw badSignature();
+  const target: PlaybackTarget = {
+    fileId: query.data.asset,
+    jobId: parts.jobId,
+    quality: parts.quality,
+    download: query.data.download === "1",
+    expiresAtSeconds: Number(query.data.exp),
+  };
+  const named = keys.find(({ kid }) => kid === query.data.kid);
+  if (named === undefined) throw badSignature();
+  const text = new TextEncoder().encode(canonicalText(target, named.kid));
+  const key = await importKey(named.secret, "verify");
+  if (!(await crypto.subtle.verify("HMAC", key, bytesOfBase64Url(query.data.sig), text))) throw badSignature();
+  // Told only of a URL that was ours: a forged one learns nothing.
+  if (target.expiresAtSeconds * 1000 <= nowMs) {
+    throw new Refusal("URL_EXPIRED", "This playback URL has expired. Ask for a new one.");
+  }
+  return target;
+}
+
+function badSignature(): Refusal {
+  return new Refusal("BAD_SIGNATURE", "This is not a playback URL that was issued here.", { status: 403 });
+}
+
+function base64Url(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}
+
+function bytesOfBase64Url(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+}
