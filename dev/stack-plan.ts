@@ -1,0 +1,191 @@
+/**
+ * What the local stack consists of: from options, ports and secrets to the plan of every child and to stack.json.
+ * The one place that knows which setting each process takes.
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { AwsClient } from "aws4fetch";
+import { pullQueueUrl } from "./pull-queue.ts";
+import { s3Client } from "./s3.ts";
+import type { Secrets } from "./secret.ts";
+import type { StackFile } from "./stack-file.ts";
+import type { ChildPlan } from "./supervisor.ts";
+import { wasabiEndpoint } from "./wasabi.ts";
+
+export type PortName = "api" | "pull" | "wasabi" | "agent" | "appWebhook";
+export type Ports = Record<PortName, number>;
+
+export type StackShape = {
+  dataDirectory: string;
+  ports: Ports;
+  secrets: Secrets;
+  tokens: StackFile["tokens"];
+  policy: Record<string, unknown> | null;
+  runners: number;
+  agent: boolean;
+};
+
+const region = "us-east-1";
+const bucket = "wasabi-archive";
+const transcodeQueue = "transcode";
+const probeTimeoutMs = 2_000;
+
+const fromRepository = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const origin = (port: number) => `http://127.0.0.1:${port}`;
+
+export function stackFileOf(shape: StackShape, pids: Record<string, number>): StackFile {
+  const { ports, secrets } = shape;
+  return {
+    api: origin(ports.api),
+    wasabi: {
+      endpoint: wasabiEndpoint(ports.wasabi),
+      bucket,
+      region,
+      accessKeyId: secrets.wasabiAccessKeyId,
+      secretAccessKey: secrets.wasabiSecretAccessKey,
+    },
+    lucidlink: {
+      url: origin(ports.agent),
+      root: join(shape.dataDirectory, "lucidlink"),
+      token: secrets.lucidAgentToken,
+    },
+    pull: { url: pullQueueUrl(ports.pull, transcodeQueue), token: secrets.pullToken },
+    webhookSecret: secrets.uploadWebhookSecret,
+    appWebhook: {
+      url: `${origin(ports.appWebhook)}/asset-events`,
+      secret: secrets.appWebhookSecret,
+      file: join(shape.dataDirectory, "app-webhook.jsonl"),
+    },
+    tokens: shape.tokens,
+    ...(shape.policy === null ? {} : { policy: shape.policy }),
+    pids,
+  };
+}
+
+/** The worker's settings and secrets, over what wrangler.toml says. */
+export function workerBindings(shape: StackShape): Record<string, string> {
+  const file = stackFileOf(shape, {});
+  return {
+    ENVIRONMENT: "local",
+    PUBLIC_URL: file.api,
+    WASABI_ENDPOINT: file.wasabi.endpoint,
+    WASABI_REGION: region,
+    WASABI_BUCKET: bucket,
+    WASABI_ACCESS_KEY_ID: file.wasabi.accessKeyId,
+    WASABI_SECRET_ACCESS_KEY: file.wasabi.secretAccessKey,
+    LUCID_AGENT_URL: file.lucidlink.url,
+    LUCID_AGENT_TOKEN: shape.secrets.lucidAgentToken,
+    LUCID_AGENT_CALLBACK_SECRET: shape.secrets.lucidAgentCallbackSecret,
+    UPLOAD_WEBHOOK_SECRET: shape.secrets.uploadWebhookSecret,
+    APP_WEBHOOK_URL: file.appWebhook?.url ?? "",
+    APP_WEBHOOK_SECRET: shape.secrets.appWebhookSecret,
+    JWT_KEYS: JSON.stringify(shape.secrets.jwtKeys),
+    PLAYBACK_KEYS: JSON.stringify(shape.secrets.playbackKeys),
+    POLICY: JSON.stringify(shape.policy ?? {}),
+  };
+}
+
+async function answersOk(url: string): Promise<boolean> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(probeTimeoutMs) });
+  await response.arrayBuffer();
+  return response.ok;
+}
+
+/** A signed HEAD of an object that is not there: 404 proves the port, the bucket and the keys. */
+async function wasabiAnswers(client: AwsClient, url: string): Promise<boolean> {
+  const response = await client.fetch(url, { method: "HEAD", signal: AbortSignal.timeout(probeTimeoutMs) });
+  return response.status === 404 || response.ok;
+}
+
+/** In starting order: each child may rely on those before it. */
+export function childPlans(shape: StackShape): ChildPlan[] {
+  const file = stackFileOf(shape, {});
+  const { ports, secrets } = shape;
+  const logFile = (name: string) => join(shape.dataDirectory, "logs", `${name}.log`);
+  const client = s3Client(file.wasabi);
+
+  const wasabi: ChildPlan = {
+    name: "wasabi",
+    entry: fromRepository("dev/wasabi-process.ts"),
+    config: {
+      port: ports.wasabi,
+      directory: join(shape.dataDirectory, "wasabi"),
+      bucket,
+      accessKeyId: secrets.wasabiAccessKeyId,
+      secretAccessKey: secrets.wasabiSecretAccessKey,
+    },
+    logFile: logFile("wasabi"),
+    isReady: () => wasabiAnswers(client, `${file.wasabi.endpoint}/${bucket}/ready`),
+    readyTimeoutMs: 30_000,
+  };
+
+  const appWebhook: ChildPlan = {
+    name: "app-webhook",
+    entry: fromRepository("dev/app-webhook-process.ts"),
+    config: { port: ports.appWebhook, secret: secrets.appWebhookSecret, file: file.appWebhook?.file },
+    logFile: logFile("app-webhook"),
+    isReady: () => answersOk(`${origin(ports.appWebhook)}/healthz`),
+    readyTimeoutMs: 15_000,
+  };
+
+  const worker: ChildPlan = {
+    name: "worker",
+    entry: fromRepository("dev/worker-process.ts"),
+    config: {
+      configPath: fromRepository("wrangler.toml"),
+      directory: join(shape.dataDirectory, "worker"),
+      port: ports.api,
+      bindings: workerBindings(shape),
+      pull: {
+        port: ports.pull,
+        token: secrets.pullToken,
+        queueName: transcodeQueue,
+        deadLetterQueueName: `${transcodeQueue}-dead`,
+        maxRetries: 3,
+      },
+    },
+    logFile: logFile("worker"),
+    // Migrations come after the port opens, so an answer alone is not enough.
+    isReady: async ({ messages }) => messages.includes("ready") && (await answersOk(`${file.api}/healthz`)),
+    readyTimeoutMs: 60_000,
+  };
+
+  const agent: ChildPlan = {
+    name: "lucid-agent",
+    entry: fromRepository("lucid-agent/main.ts"),
+    env: {
+      LUCID_AGENT_PORT: String(ports.agent),
+      LUCID_AGENT_HOST: "127.0.0.1",
+      LUCID_AGENT_ROOT: file.lucidlink.root,
+      LUCID_AGENT_TOKEN: secrets.lucidAgentToken,
+      LUCID_AGENT_CALLBACK_URL: `${file.api}/v1/agent/callback`,
+      LUCID_AGENT_CALLBACK_SECRET: secrets.lucidAgentCallbackSecret,
+    },
+    logFile: logFile("lucid-agent"),
+    isReady: () => answersOk(`${file.lucidlink.url}/healthz`),
+    readyTimeoutMs: 30_000,
+  };
+
+  const runner = (n: number): ChildPlan => ({
+    name: shape.runners === 1 ? "gpu-runner" : `gpu-runner-${n}`,
+    entry: fromRepository("gpu-runner/main.ts"),
+    env: {
+      MMF_API_URL: file.api,
+      MMF_RUNNER_TOKEN: shape.tokens.runner,
+      MMF_PULL_URL: file.pull.url,
+      MMF_PULL_TOKEN: file.pull.token,
+      MMF_RUNNER_ID: `local-${n}`,
+    },
+    logFile: logFile(shape.runners === 1 ? "gpu-runner" : `gpu-runner-${n}`),
+    isReady: async ({ lines }) => lines.some((line) => line.includes("pulling")),
+    readyTimeoutMs: 60_000,
+  });
+
+  return [
+    wasabi,
+    appWebhook,
+    worker,
+    ...(shape.agent ? [agent] : []),
+    ...Array.from({ length: shape.runners }, (_, index) => runner(index + 1)),
+  ];
+}

@@ -1,0 +1,205 @@
+/**
+ * The local stack as one thing: takes the data directory's lock, starts every child in order, keeps stack.json true,
+ * and ends all of it without leaving a process.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { choosePorts, isFree } from "./port.ts";
+import { readJson, writePrivateJson } from "./private-file.ts";
+import { loadSecrets, mintToken, type Secrets } from "./secret.ts";
+import { type StackFile, stackFilePath, writeStackFile } from "./stack-file.ts";
+import { takeLock } from "./stack-lock.ts";
+import { childPlans, type Ports, type StackShape, stackFileOf } from "./stack-plan.ts";
+import { type ChildEvent, type SupervisedChild, superviseChild } from "./supervisor.ts";
+
+export type StackOptions = {
+  dataDirectory: string;
+  /** The API's port; null: the last run's, else 8787, else any. */
+  port: number | null;
+  runners: number;
+  agent: boolean;
+  restart: boolean;
+  /** Overrides of the default policy; null: none. */
+  policy: Record<string, unknown> | null;
+  onEvent?(event: StackEvent): void;
+  /** Every log line of every child. */
+  onLine?(name: string, line: string): void;
+  /** Gives up a start that is under way. */
+  signal?: AbortSignal;
+};
+
+export type StackEvent =
+  | ChildEvent
+  | { type: "took-over"; orphans: number[] }
+  | { type: "port-moved"; name: string; from: number; to: number }
+  | { type: "starting"; name: string }
+  | { type: "ready"; name: string; tookMs: number };
+
+export type Stack = {
+  file(): StackFile;
+  /** By name (`wasabi`, `worker`, `gpu-runner`…), to stop or start one alone. */
+  child(name: string): SupervisedChild;
+  stop(): Promise<void>;
+  /** The synchronous way out of a dying process: kills every group. */
+  killNow(): void;
+};
+
+const KeptPorts = z.object({
+  api: z.int(),
+  pull: z.int(),
+  wasabi: z.int(),
+  agent: z.int(),
+  appWebhook: z.int(),
+});
+
+const defaultApiPort = 8787;
+const tokenLifetime = "30d";
+
+async function settlePorts(options: StackOptions, dataDirectory: string): Promise<Ports> {
+  const path = join(dataDirectory, "ports.json");
+  const kept = await readJson(path, KeptPorts);
+  if (options.port !== null && options.port !== 0 && !(await isFree(options.port))) {
+    throw new Error(`Port ${options.port} is in use. Choose another with --port N, or leave --port out.`);
+  }
+  const chosen = await choosePorts({
+    api: options.port === 0 ? null : (options.port ?? kept?.api ?? defaultApiPort),
+    pull: kept?.pull ?? null,
+    wasabi: kept?.wasabi ?? null,
+    agent: kept?.agent ?? null,
+    appWebhook: kept?.appWebhook ?? null,
+  });
+  for (const name of ["api", "wasabi"] as const) {
+    const from = kept?.[name];
+    if (from !== undefined && from !== chosen[name]) {
+      options.onEvent?.({ type: "port-moved", name, from, to: chosen[name] });
+    }
+  }
+  await writePrivateJson(path, chosen);
+  return chosen;
+}
+
+async function mintTokens(secrets: Secrets): Promise<StackFile["tokens"]> {
+  const mint = (role: keyof StackFile["tokens"]) => mintToken(secrets.jwtKeys, role, `local-${role}`, tokenLifetime);
+  const [admin, uploader, viewer, editor, render, runner] = await Promise.all([
+    mint("admin"),
+    mint("uploader"),
+    mint("viewer"),
+    mint("editor"),
+    mint("render"),
+    mint("runner"),
+  ]);
+  return { admin, uploader, viewer, editor, render, runner };
+}
+
+/** Starts in the order given; what follows Wasabi and the worker does not wait for its neighbours. */
+async function startAll(
+  children: SupervisedChild[],
+  onEvent: (event: StackEvent) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const start = async (child: SupervisedChild) => {
+    const from = performance.now();
+    onEvent({ type: "starting", name: child.name });
+    await child.start();
+    onEvent({ type: "ready", name: child.name, tookMs: Math.round(performance.now() - from) });
+  };
+  const firstOf = (name: string) => children.findIndex((child) => child.name === name);
+  const worker = firstOf("worker");
+  for (const wave of [children.slice(0, worker), children.slice(worker, worker + 1), children.slice(worker + 1)]) {
+    signal?.throwIfAborted();
+    const results = await Promise.allSettled(wave.map(start));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+}
+
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const dataDirectory = resolve(options.dataDirectory);
+  const onEvent = (event: StackEvent) => options.onEvent?.(event);
+  await mkdir(join(dataDirectory, "logs"), { recursive: true, mode: 0o700 });
+  const lock = await takeLock(dataDirectory);
+  let children: SupervisedChild[] = [];
+  const killAll = () => {
+    for (const child of children) child.killNow();
+  };
+  options.signal?.addEventListener("abort", killAll);
+  const stopChildren = async () => {
+    // Last started, first stopped: the runner hands its job back while there is still an API to hand it to.
+    for (const child of [...children].reverse()) await child.stop();
+  };
+  try {
+    if (lock.orphans.length > 0) onEvent({ type: "took-over", orphans: lock.orphans });
+    // Whoever waits for the file to appear finds a stack that is ready, never the last run's.
+    await rm(stackFilePath(dataDirectory), { force: true });
+    await mkdir(join(dataDirectory, "lucidlink"), { recursive: true });
+    const secrets = await loadSecrets(dataDirectory);
+    const shape: StackShape = {
+      dataDirectory,
+      ports: await settlePorts(options, dataDirectory),
+      secrets,
+      tokens: await mintTokens(secrets),
+      policy: options.policy,
+      runners: options.runners,
+      agent: options.agent,
+    };
+    const pids = (): Record<string, number> => {
+      const alive: Record<string, number> = {};
+      for (const child of children) {
+        const pid = child.pid();
+        if (pid !== null) alive[child.name] = pid;
+      }
+      return alive;
+    };
+    const file = () => stackFileOf(shape, pids());
+
+    // One write at a time, each of the state of its own moment: the last one always tells the truth.
+    let writing: Promise<void> = Promise.resolve();
+    let published = false;
+    const persist = () => {
+      writing = writing.then(async () => {
+        await lock.record(Object.values(pids()));
+        if (published) await writeStackFile(dataDirectory, file());
+      });
+      return writing;
+    };
+    children = childPlans(shape).map((plan) =>
+      superviseChild(plan, {
+        restart: options.restart,
+        onEvent(event) {
+          if (event.type === "pid-changed") persist().catch((error) => console.error("stack.json:", error));
+          onEvent(event);
+        },
+        ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
+      }),
+    );
+    await startAll(children, onEvent, options.signal);
+    options.signal?.throwIfAborted();
+    published = true;
+    await persist();
+
+    let stopping: Promise<void> | null = null;
+    return {
+      file,
+      child(name) {
+        const child = children.find((candidate) => candidate.name === name);
+        if (child === undefined) throw new Error(`The stack has no child named ${name}`);
+        return child;
+      },
+      stop() {
+        stopping ??= (async () => {
+          await stopChildren();
+          await persist();
+          await lock.release();
+        })();
+        return stopping;
+      },
+      killNow: killAll,
+    };
+  } catch (error) {
+    await stopChildren();
+    await lock.release();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", killAll);
+  }
+}

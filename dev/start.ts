@@ -1,0 +1,199 @@
+/** `npm start`: brings the local stack up, says where everything listens, and ends all of it on Ctrl-C. */
+import { resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { bad, bold, dim, good, terminalColumns, warm } from "./paint.ts";
+import { isAlive } from "./process-tree.ts";
+import { type Stack, type StackEvent, startStack } from "./stack.ts";
+import { stackFilePath } from "./stack-file.ts";
+import { findHolder } from "./stack-lock.ts";
+import { renderTable } from "./table.ts";
+
+const help = `Usage: npm start [-- options]
+
+Runs the whole pipeline on this machine: the worker under workerd, a local Wasabi,
+the Queues pull API, lucid-agent on a folder, gpu-runner, and a receiver of the
+application's webhooks. Needs no account. Ctrl-C ends all of it.
+
+  --data DIR       where objects, databases, secrets and logs are kept   [.stack]
+  --port N         the API's port; 0 for any free one                    [8787, or the last run's]
+  --runners N      how many gpu-runners                                  [1]
+  --no-runner      none: jobs wait in the queue
+  --no-agent       no lucid-agent: assets stay "distributing"
+  --no-restart     report a crashed process, do not start it again
+  --policy JSON    overrides of the default policy, e.g. '{"leaseMs":10000}'
+  --verbose        show every process's log lines
+  --stop           stop the stack that runs on DIR, and exit
+  --help
+
+DIR/stack.json (mode 0600) holds every address, key and token a client needs.`;
+
+const PolicyOverride = z.record(z.string(), z.unknown());
+
+function fail(message: string): never {
+  console.error(`${bad("✗")} ${message}`);
+  process.exit(1);
+}
+
+function wholeNumber(name: string, text: string, max: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    fail(`--${name} takes a number from 0 to ${max}, not "${text}".`);
+  return value;
+}
+
+function parsePolicy(text: string): Record<string, unknown> {
+  try {
+    return PolicyOverride.parse(JSON.parse(text));
+  } catch {
+    return fail(`--policy takes a JSON object, not ${text}`);
+  }
+}
+
+function parseOptions() {
+  try {
+    return parseArgs({
+      options: {
+        data: { type: "string", default: ".stack" },
+        port: { type: "string" },
+        runners: { type: "string", default: "1" },
+        "no-runner": { type: "boolean", default: false },
+        "no-agent": { type: "boolean", default: false },
+        "no-restart": { type: "boolean", default: false },
+        policy: { type: "string" },
+        verbose: { type: "boolean", default: false },
+        stop: { type: "boolean", default: false },
+        help: { type: "boolean", default: false, short: "h" },
+      },
+    }).values;
+  } catch (error) {
+    return fail(`${(error as Error).message}\n\n${help}`);
+  }
+}
+
+async function stopRunning(dataDirectory: string): Promise<void> {
+  const holder = await findHolder(dataDirectory);
+  if (holder === null) {
+    console.log(`No stack runs on ${dataDirectory}.`);
+    return;
+  }
+  process.kill(holder.pid, "SIGTERM");
+  while (isAlive(holder)) await sleep(50);
+  console.log(`${good("✓")} stopped the stack on ${dataDirectory}`);
+}
+
+function report(event: StackEvent): void {
+  switch (event.type) {
+    case "ready":
+      console.log(`  ${good("✓")} ${event.name} ${dim(`${(event.tookMs / 1_000).toFixed(1)} s`)}`);
+      return;
+    case "took-over":
+      console.log(`  ${warm("!")} the last run was killed; ended ${event.orphans.length} processes it left behind`);
+      return;
+    case "port-moved":
+      console.log(
+        `  ${warm("!")} port ${event.from} of ${event.name} is taken, now ${event.to}: URLs signed before no longer work`,
+      );
+      return;
+    case "crashed":
+      console.error(
+        [
+          `${bad("✗")} ${event.name} crashed (${event.how})${event.restartInMs === null ? "" : `; starting it again in ${event.restartInMs / 1_000} s`}`,
+          ...event.lastLines.slice(-5).map((line) => dim(`    ${line}`)),
+        ].join("\n"),
+      );
+      return;
+    case "restarted":
+      console.log(`${good("✓")} ${event.name} is back`);
+      return;
+    case "starting":
+    case "pid-changed":
+      return;
+  }
+}
+
+function announce(stack: Stack, dataDirectory: string, options: { runners: number; agent: boolean }): void {
+  const file = stack.file();
+  const rows = [
+    ["API", file.api, "bearer tokens in stack.json"],
+    ["Wasabi (S3)", file.wasabi.endpoint, `bucket ${file.wasabi.bucket}, region ${file.wasabi.region}`],
+    ["Queues pull API", file.pull.url, ""],
+    ["lucid-agent", options.agent ? file.lucidlink.url : "not started", file.lucidlink.root],
+    ["gpu-runner", options.runners === 0 ? "not started" : `${options.runners} pulling`, ""],
+    ["App webhooks", file.appWebhook?.url ?? "", file.appWebhook?.file ?? ""],
+    ["Clients' file", stackFilePath(dataDirectory), "addresses, keys, tokens (0600)"],
+    ["Logs", `${dataDirectory}/logs`, ""],
+  ];
+  const lines = renderTable(
+    [
+      { title: "", paint: bold },
+      { title: "", shrinkTo: 30 },
+      { title: "", shrinkTo: 12, paint: dim },
+    ],
+    rows,
+    { maxColumns: terminalColumns(), indent: "  " },
+  );
+  console.log(
+    ["", ...lines.slice(1), "", dim("  Ctrl-C stops everything. npm run demo sends a video through."), ""].join("\n"),
+  );
+}
+
+const values = parseOptions();
+if (values.help) {
+  console.log(help);
+  process.exit(0);
+}
+const dataDirectory = resolve(values.data);
+if (values.stop) {
+  await stopRunning(dataDirectory);
+  process.exit(0);
+}
+
+const options = {
+  dataDirectory,
+  port: values.port === undefined ? null : wholeNumber("port", values.port, 65_535),
+  runners: values["no-runner"] ? 0 : wholeNumber("runners", values.runners, 16),
+  agent: !values["no-agent"],
+  restart: !values["no-restart"],
+  policy: values.policy === undefined ? null : parsePolicy(values.policy),
+};
+
+let stack: Stack | null = null;
+const leaving = new AbortController();
+
+async function leave(): Promise<void> {
+  // Asked twice: no more patience.
+  if (leaving.signal.aborted) process.exit(130);
+  leaving.abort();
+  console.log(dim("\n  stopping…"));
+  if (stack === null) return;
+  await stack.stop();
+  process.exit(0);
+}
+
+process.on("exit", () => stack?.killNow());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, leave);
+
+// npm killed by force cannot pass a signal on; a stack that nobody can stop any more stops itself.
+const parent = process.ppid;
+if (process.env["npm_lifecycle_event"] === "start") {
+  setInterval(() => {
+    if (process.ppid !== parent) void leave();
+  }, 1_000).unref();
+}
+
+console.log(`${bold("Motion Mavericks Fast")} ${dim(`on ${dataDirectory}`)}\n`);
+try {
+  stack = await startStack({
+    ...options,
+    signal: leaving.signal,
+    onEvent: report,
+    ...(values.verbose ? { onLine: (name, line) => console.log(`${dim(name.padEnd(12))} ${line}`) } : {}),
+  });
+} catch (error) {
+  if (leaving.signal.aborted) process.exit(0);
+  fail(error instanceof Error ? error.message : String(error));
+}
+announce(stack, dataDirectory, options);
+process.send?.("ready");

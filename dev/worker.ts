@@ -1,0 +1,89 @@
+/**
+ * The worker of wrangler.toml under workerd through the Miniflare API, with the local stack's addresses and secrets as
+ * bindings, the pull-API worker beside it (local queues do not leave a process), migrations applied and crons fired.
+ */
+import { dirname, resolve } from "node:path";
+import { Cron } from "croner";
+import { convertV4MiniflareOptions, type Json, Log, LogLevel, Miniflare } from "miniflare";
+import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_readConfig as readConfig } from "wrangler";
+import { z } from "zod";
+import { bundleWorker } from "./bundle.ts";
+import { applyMigrations } from "./migration.ts";
+import { pullQueueWorker } from "./pull-queue.ts";
+
+const Port = z.int().min(0).max(65535);
+
+export const WorkerConfig = z.strictObject({
+  configPath: z.string().min(1),
+  directory: z.string().min(1),
+  port: Port,
+  bindings: z.record(z.string(), z.string()),
+  pull: z.strictObject({
+    port: Port,
+    token: z.string().min(1),
+    queueName: z.string().min(1),
+    deadLetterQueueName: z.string().min(1),
+    maxRetries: z.int().nonnegative(),
+  }),
+});
+export type WorkerConfig = z.infer<typeof WorkerConfig>;
+
+export type RunningWorker = { url: URL; dispose(): Promise<void> };
+
+export async function startWorker(config: WorkerConfig): Promise<RunningWorker> {
+  const wranglerConfig = readConfig({ config: config.configPath });
+  const { workerOptions, define, main } = miniflareOptionsOf(wranglerConfig);
+  if (main === undefined) throw new Error(`${config.configPath} names no main`);
+  const name = wranglerConfig.name ?? "worker";
+  const { modulesRules: _rules, ...options } = workerOptions;
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      port: config.port,
+      cf: false,
+      log: new Log(LogLevel.WARN),
+      logRequests: false,
+      telemetry: { enabled: false },
+      handleStructuredLogs: ({ message }) => process.stdout.write(`${message}\n`),
+      resourcePersistencePath: config.directory,
+      workers: [
+        {
+          ...options,
+          ...(await bundleWorker(main, define)),
+          name,
+          modules: true,
+          bindings: { ...(options.bindings as Record<string, Json> | undefined), ...config.bindings },
+        },
+        await pullQueueWorker(config.pull),
+      ],
+    }),
+  );
+  const url = await miniflare.ready;
+  for (const database of wranglerConfig.d1_databases) {
+    const directory = resolve(dirname(config.configPath), database.migrations_dir ?? "migrations");
+    const applied = await applyMigrations(await miniflare.getD1Database(database.binding, name), directory);
+    for (const file of applied) console.log(JSON.stringify({ level: "info", time: Date.now(), msg: "migrated", file }));
+  }
+  const crons = (wranglerConfig.triggers.crons ?? []).map((cron: string) => fireCron(miniflare, name, cron));
+  return {
+    url,
+    async dispose() {
+      for (const cron of crons) cron.stop();
+      await miniflare.dispose();
+    },
+  };
+}
+
+/** No cron fires by itself under Miniflare; a run that is still going is not started a second time. */
+function fireCron(miniflare: Miniflare, workerName: string, cron: string): Cron {
+  return new Cron(cron, { timezone: "UTC", protect: true }, async (job: Cron) => {
+    try {
+      const worker = await miniflare.getWorker(workerName);
+      await worker.scheduled({ cron, scheduledTime: job.currentRun() ?? new Date() });
+    } catch (error) {
+      console.error(
+        JSON.stringify({ level: "error", time: Date.now(), msg: "cron failed", cron, error: String(error) }),
+      );
+    }
+  });
+}
