@@ -71,7 +71,13 @@ const SingleFrame = z.discriminatedUnion("type", [
   z.object({ type: z.literal("snapshot"), asset: Asset }),
   z.object({ type: z.literal("asset"), asset: Asset }),
   ProgressFrame,
-  z.object({ type: z.literal("alert"), id: z.string(), code: FailureCode, message: z.string(), fileId: FileId.nullable() }),
+  z.object({
+    type: z.literal("alert"),
+    id: z.string(),
+    code: FailureCode,
+    message: z.string(),
+    fileId: FileId.nullable(),
+  }),
 ]);
 export type SingleFrame = z.infer<typeof SingleFrame>;
 

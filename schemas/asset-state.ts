@@ -3,10 +3,11 @@
  * Asset is projected from it. Old versions are lifted by `loadAssetState`.
  */
 import { z } from "zod";
-import { CompositeSha256 } from "./checksum.ts";
+import { CompositeSha256, Sha256Hex } from "./checksum.ts";
+import { AppEventType } from "./command.ts";
 import { UploadSource } from "./event.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, JobId, Sha256Hex, SizeBytes, Slug, Token } from "./id.ts";
+import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -14,7 +15,12 @@ import { SourceProbe } from "./media-probe.ts";
 const AtMs = z.int().nonnegative();
 
 /** A failure that a step carries until it succeeds. */
-export const StepProblem = z.object({ code: FailureCode, message: z.string(), sinceAtMs: AtMs, retryable: z.boolean() });
+export const StepProblem = z.object({
+  code: FailureCode,
+  message: z.string(),
+  sinceAtMs: AtMs,
+  retryable: z.boolean(),
+});
 export type StepProblem = z.infer<typeof StepProblem>;
 
 /** How the present command of a step stands. Exactly one of its deadlines is armed while a step is open. */
@@ -51,11 +57,14 @@ export const Lease = z.object({
   token: Token,
   runnerId: z.string(),
   encoder: z.string(),
+  /** The holder has probed the original, so that the ladder under this lease is planned. */
+  probed: z.boolean(),
   expiresAtMs: AtMs,
 });
 export type Lease = z.infer<typeof Lease>;
 
 export const TranscodeFailure = z.object({ runnerId: z.string(), code: FailureCode, message: z.string(), atMs: AtMs });
+export type TranscodeFailure = z.infer<typeof TranscodeFailure>;
 
 export const Job = z.object({
   state: JobState,
@@ -127,10 +136,18 @@ export const AssetStateV1 = z.object({
   updatedAtMs: AtMs,
   job: Job,
   original: z
-    .object({ key: OriginalKey, sizeBytes: SizeBytes, etag: Etag, sha256: CompositeSha256.nullable(), verifiedAtMs: AtMs })
+    .object({
+      key: OriginalKey,
+      sizeBytes: SizeBytes,
+      etag: Etag,
+      sha256: CompositeSha256.nullable(),
+      verifiedAtMs: AtMs,
+    })
     .nullable(),
   source: SourceProbe.nullable(),
   renditions: z.array(StoredRendition),
+  /** The last phase that the application was told of, so that each is told once. */
+  announced: AppEventType.nullable(),
 });
 
 export const StoredAsset = AssetStateV1;

@@ -5,8 +5,8 @@
  */
 import { z } from "zod";
 import { Asset } from "./asset.ts";
-import { CompositeSha256 } from "./checksum.ts";
-import { Etag, FileId, JobId, Sha256Hex, SizeBytes } from "./id.ts";
+import { CompositeSha256, Sha256Hex } from "./checksum.ts";
+import { Etag, FileId, JobId, SizeBytes } from "./id.ts";
 import { EdgeKey, EditorKey, OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 
@@ -107,7 +107,12 @@ export const PlaceEditorCopy = z.object({
 });
 
 /** Asks the agent how a transfer stands: the backstop of its callback. */
-export const CheckEditorCopy = z.object({ ...copyBase, type: z.literal("CheckEditorCopy"), key: EditorKey, source: ArchivedProxy });
+export const CheckEditorCopy = z.object({
+  ...copyBase,
+  type: z.literal("CheckEditorCopy"),
+  key: EditorKey,
+  source: ArchivedProxy,
+});
 
 export const RemoveEditorCopy = z.object({ ...copyBase, type: z.literal("RemoveEditorCopy"), key: EditorKey });
 

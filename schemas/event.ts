@@ -4,9 +4,9 @@
  * lease they were made under, so that late and stale ones are told apart.
  */
 import { z } from "zod";
-import { CompositeSha256 } from "./checksum.ts";
+import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, JobId, Sha256Hex, SizeBytes, Slug, Token } from "./id.ts";
+import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -49,10 +49,22 @@ export const AssetEvent = z.discriminatedUnion("type", [
     sha256: CompositeSha256.nullable(),
   }),
 
-  z.object({ type: z.literal("TranscodeClaimed"), generation: z.int().positive(), runnerId: z.string(), encoder: z.string() }),
+  z.object({
+    type: z.literal("TranscodeClaimed"),
+    generation: z.int().positive(),
+    runnerId: z.string(),
+    encoder: z.string(),
+  }),
   z.object({ type: z.literal("LeaseRenewed"), lease }),
   z.object({ type: z.literal("SourceProbed"), lease, source: SourceProbe }),
-  z.object({ type: z.literal("UploadOpened"), lease, quality: Quality, key: ProxyKey, uploadId: z.string(), partSizeBytes: z.int() }),
+  z.object({
+    type: z.literal("UploadOpened"),
+    lease,
+    quality: Quality,
+    key: ProxyKey,
+    uploadId: z.string(),
+    partSizeBytes: z.int(),
+  }),
   z.object({
     type: z.literal("RenditionUploaded"),
     lease,
@@ -68,10 +80,23 @@ export const AssetEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("LeaseReleased"), lease, reason: z.string() }),
   z.object({ type: z.literal("LeaseExpired"), generation: z.int().positive() }),
 
-  z.object({ type: z.literal("RenditionArchived"), quality: Quality, jobId: JobId, op, etag: Etag, sizeBytes: SizeBytes }),
+  z.object({
+    type: z.literal("RenditionArchived"),
+    quality: Quality,
+    jobId: JobId,
+    op,
+    etag: Etag,
+    sizeBytes: SizeBytes,
+  }),
   z.object({ type: z.literal("ArchiveLost"), quality: Quality, jobId: JobId, message }),
 
-  z.object({ type: z.literal("CopyPlaced"), ...copyFact, sizeBytes: SizeBytes, etag: Etag.nullable(), sha256: CompositeSha256 }),
+  z.object({
+    type: z.literal("CopyPlaced"),
+    ...copyFact,
+    sizeBytes: SizeBytes,
+    etag: Etag.nullable(),
+    sha256: CompositeSha256,
+  }),
   z.object({ type: z.literal("CopyRemoved"), ...copyFact }),
   /** A viewer asked for a rendition that R2 does not hold. */
   z.object({ type: z.literal("ProxyRequested"), quality: Quality, jobId: JobId }),
@@ -80,7 +105,13 @@ export const AssetEvent = z.discriminatedUnion("type", [
 
   /** A consumer or an agent works on it; repeated while it does. */
   z.object({ type: z.literal("StepBegan"), ...stepFact }),
-  z.object({ type: z.literal("StepDeferred"), ...stepFact, code: FailureCode, message, retryAfterMs: z.int().nonnegative().nullable() }),
+  z.object({
+    type: z.literal("StepDeferred"),
+    ...stepFact,
+    code: FailureCode,
+    message,
+    retryAfterMs: z.int().nonnegative().nullable(),
+  }),
   z.object({ type: z.literal("StepFailed"), ...stepFact, code: FailureCode, message }),
   /** Timer: the step's backoff has passed. */
   z.object({ type: z.literal("StepDue"), ...stepFact }),
@@ -88,7 +119,6 @@ export const AssetEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("StepOverdue"), ...stepFact }),
 
   z.object({ type: z.literal("RetryRequested") }),
-  z.object({ type: z.literal("RetranscodeRequested") }),
   z.object({ type: z.literal("CancelRequested") }),
   z.object({ type: z.literal("DeleteRequested") }),
   z.object({ type: z.literal("UndeleteRequested") }),
@@ -106,11 +136,12 @@ export const EventEnvelope = z.object({
 });
 export type EventEnvelope = z.infer<typeof EventEnvelope>;
 
-/** What the object adds: the time of the decision and one fresh id, from which job ids and leases are made. */
+/** What the object adds: the time of the decision, and fresh randomness for job ids, leases and jitter. */
 export const Stamp = z.object({
   atMs: z.int().nonnegative(),
   /** 24 lower-case hex digits. */
   newId: JobId,
+  token: Token,
   /** Fraction in [0, 1) for jitter. */
   jitter: z.number().min(0).lt(1),
 });

@@ -49,4 +49,3 @@ export const SizeBytes = z
   .max(5 * 1024 ** 4);
 
 export const Etag = z.string().min(1).max(200);
-export const Sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 lower-case hex digits");

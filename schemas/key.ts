@@ -105,7 +105,8 @@ export const editorKey = (file: OwnedFile, quality: Quality) =>
   EditorKey.parse(editorGrammar.build({ ...file, quality }));
 
 /** @returns the parts of a key, or null when it is not canonical. */
-export const parseOriginalKey = (key: string) => (OriginalKey.safeParse(key).success ? originalGrammar.parse(key) : null);
+export const parseOriginalKey = (key: string) =>
+  OriginalKey.safeParse(key).success ? originalGrammar.parse(key) : null;
 export const parseProxyKey = (key: string) => (ProxyKey.safeParse(key).success ? proxyGrammar.parse(key) : null);
 export const parseEdgeKey = (key: string) => (EdgeKey.safeParse(key).success ? edgeGrammar.parse(key) : null);
 export const parseEditorKey = (key: string) => (EditorKey.safeParse(key).success ? editorGrammar.parse(key) : null);

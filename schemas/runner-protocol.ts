@@ -5,9 +5,9 @@
  * sent again after `resume` and means the same twice.
  */
 import { z } from "zod";
-import { PartDigest } from "./checksum.ts";
+import { PartDigest, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { Etag, FileId, JobId, Sha256Hex, SizeBytes, Token } from "./id.ts";
+import { Etag, FileId, JobId, SizeBytes, Token } from "./id.ts";
 import { LadderPolicy, Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
 
@@ -72,7 +72,16 @@ export const RunnerFrame = z.discriminatedUnion("type", [
 ]);
 export type RunnerFrame = z.infer<typeof RunnerFrame>;
 
-export const RunnerRefusal = z.enum(["stale", "taken", "finished", "failed", "cancelled", "deleted", "unknown", "not-ready"]);
+export const RunnerRefusal = z.enum([
+  "stale",
+  "taken",
+  "finished",
+  "failed",
+  "cancelled",
+  "deleted",
+  "unknown",
+  "not-ready",
+]);
 export type RunnerRefusal = z.infer<typeof RunnerRefusal>;
 
 export const SourceGrant = z.object({

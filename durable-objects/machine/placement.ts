@@ -1,0 +1,37 @@
+/** Which tiers a rendition belongs on as soon as it is archived. Pure. */
+import type { StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
+import type { CopyTier } from "../../schemas/id.ts";
+import { qualityRank } from "../../schemas/ladder.ts";
+import type { Policy } from "../../schemas/policy.ts";
+import { idleStep } from "./step-clock.ts";
+
+export function highestRendition(asset: StoredAsset): StoredRendition | null {
+  return asset.renditions.reduce<StoredRendition | null>(
+    (best, next) => (best === null || qualityRank(next.quality) > qualityRank(best.quality) ? next : best),
+    null,
+  );
+}
+
+export function wantedTiers(asset: StoredAsset, rendition: StoredRendition, { placement }: Policy): CopyTier[] {
+  const tiers: CopyTier[] = [];
+  if (placement.edgeQualities.includes(rendition.quality)) tiers.push("r2");
+  if (placement.lucidlink && highestRendition(asset)?.quality === rendition.quality) tiers.push("lucidlink");
+  return tiers;
+}
+
+export const newCopy = (tier: CopyTier): StoredCopy => ({
+  tier,
+  state: "wanted",
+  wantedAgain: false,
+  step: idleStep(),
+  sizeBytes: null,
+  etag: null,
+  placedAtMs: null,
+  verifiedAtMs: null,
+  lastAccessAtMs: null,
+  pinnedUntilMs: null,
+});
+
+export function copyOn(rendition: StoredRendition, tier: CopyTier): StoredCopy | undefined {
+  return rendition.copies.find((copy) => copy.tier === tier);
+}

@@ -1,0 +1,119 @@
+/**
+ * The life of one step: sent, begun, deferred, sent again, over. The only place where backoff, tries and watchdogs are
+ * reckoned; while a step is open exactly one deadline is armed.
+ */
+import type { Step } from "../../schemas/asset-state.ts";
+import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
+import type { Backoff } from "../../schemas/policy.ts";
+import type { Context } from "./rule.ts";
+
+/** Outages: they last as long as they last, and never use up a step's tries. */
+const outages: ReadonlySet<FailureCode> = new Set([
+  "WASABI_UNAVAILABLE",
+  "R2_UNAVAILABLE",
+  "LUCIDLINK_UNAVAILABLE",
+  "LUCIDLINK_FULL",
+  "LUCIDLINK_NOT_MOUNTED",
+  "ORIGINAL_MISSING",
+  "SOURCE_EXPIRED",
+  "NOT_READY",
+]);
+
+export const idleStep = (): Step => ({
+  op: 0,
+  phase: "idle",
+  failures: 0,
+  deferrals: 0,
+  sends: 0,
+  deadlineAtMs: null,
+  problem: null,
+});
+
+export function isOpen(step: Step): boolean {
+  return step.phase !== "idle";
+}
+
+/** A new intent: a fresh fencing number, so that whatever still acts on the old one is told apart. */
+export function intend(step: Step, watchdogMs: number, { stamp }: Context): void {
+  step.op += 1;
+  step.phase = "queued";
+  step.failures = 0;
+  step.deferrals = 0;
+  step.sends = 1;
+  step.deadlineAtMs = stamp.atMs + watchdogMs;
+  step.problem = null;
+}
+
+/** The same command once more, after its backoff or because nobody gave a sign; the watchdog's patience doubles. */
+export function sendAgain(step: Step, watchdogMs: number, { stamp, policy }: Context): void {
+  step.phase = "queued";
+  step.sends += 1;
+  step.deadlineAtMs = stamp.atMs + doubled(watchdogMs, step.sends - 1, policy.watchdogMaxMs);
+}
+
+export function begin(step: Step, silenceMs: number, { stamp }: Context): void {
+  step.phase = "running";
+  step.sends = 1;
+  step.deadlineAtMs = stamp.atMs + silenceMs;
+}
+
+export interface Deferral {
+  code: FailureCode;
+  message: string;
+  retryAfterMs: number | null;
+}
+
+/** @returns false when the step has used up its tries (never for outages). */
+export function defer(step: Step, deferral: Deferral, backoff: Backoff, { stamp, policy }: Context): boolean {
+  step.deferrals += 1;
+  if (!outages.has(deferral.code)) step.failures += 1;
+  setProblem(step, deferral.code, deferral.message, stamp.atMs);
+  if (step.failures >= policy.stepAttempts) {
+    close(step);
+    return false;
+  }
+  step.phase = "waiting";
+  step.sends = 0;
+  step.deadlineAtMs =
+    stamp.atMs + Math.max(deferral.retryAfterMs ?? 0, backoffMs(backoff, step.deferrals, stamp.jitter));
+  return true;
+}
+
+/** Over, well or not: the problem stays for people to see until the step succeeds or is asked for anew. */
+export function close(step: Step): void {
+  step.phase = "idle";
+  step.sends = 0;
+  step.deadlineAtMs = null;
+}
+
+export function succeed(step: Step): void {
+  close(step);
+  step.failures = 0;
+  step.deferrals = 0;
+  step.problem = null;
+}
+
+export function failStep(step: Step, code: FailureCode, message: string, { stamp }: Context): void {
+  close(step);
+  setProblem(step, code, message, stamp.atMs);
+}
+
+/** The problem keeps its first time while the code stays the same. */
+export function setProblem(step: Step, code: FailureCode, message: string, atMs: number): void {
+  const sinceAtMs = step.problem?.code === code ? step.problem.sinceAtMs : atMs;
+  step.problem = { code, message, sinceAtMs, retryable: failureFacts[code].retryable };
+}
+
+/** Whether a timer's event is about the deadline that is armed now. */
+export function isDue(step: Step, op: number, phases: readonly Step["phase"][], { stamp }: Context): boolean {
+  return step.op === op && phases.includes(step.phase) && step.deadlineAtMs !== null && step.deadlineAtMs <= stamp.atMs;
+}
+
+/** Exponential with ± 20 % jitter. `attempt` counts from 1. */
+export function backoffMs(backoff: Backoff, attempt: number, jitter: number): number {
+  return Math.round(doubled(backoff.baseMs, attempt - 1, backoff.maxMs) * (0.8 + 0.4 * jitter));
+}
+
+function doubled(baseMs: number, times: number, maxMs: number): number {
+  return Math.min(maxMs, baseMs * 2 ** Math.min(times, 30));
+}

@@ -1,0 +1,137 @@
+/** Projects the stored state to the public Asset. Pure. */
+import type { Asset, Copy, Problem, Progress, Rendition } from "../../schemas/asset.ts";
+import type { Step, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
+import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
+import type { Policy } from "../../schemas/policy.ts";
+import { type StepRef, stepName } from "../../schemas/step.ts";
+import { assetStatus } from "./asset-status.ts";
+import { evictAfterMs } from "./retention.ts";
+
+const iso = (atMs: number) => new Date(atMs).toISOString();
+const isoOrNull = (atMs: number | null) => (atMs === null ? null : iso(atMs));
+
+export function linksOf(fileId: string): Asset["links"] {
+  const self = `/v1/assets/${fileId}`;
+  return { self, status: `${self}/status`, history: `${self}/history` };
+}
+
+export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, progress: Progress | null): Asset {
+  const { job, original, source } = asset;
+  return {
+    fileId: asset.fileId,
+    clientName: asset.clientName,
+    projectName: asset.projectName,
+    fileName: asset.fileName,
+    sizeBytes: asset.sizeBytes,
+    state: assetStatus(asset),
+    revision,
+    generation: job.generation,
+    jobId: job.jobId,
+    problem: worstProblem(asset),
+    original: original && {
+      tier: "wasabi",
+      key: original.key,
+      sizeBytes: original.sizeBytes,
+      etag: original.etag,
+      verifiedAt: iso(original.verifiedAtMs),
+    },
+    source: source && {
+      container: source.container,
+      durationSeconds: source.durationSeconds,
+      width: source.width,
+      height: source.height,
+      fps: source.fps.num / source.fps.den,
+      videoCodec: source.videoCodec,
+      audio: source.audio.map(({ codec, channels, language }) => ({ codec, channels, language: language ?? null })),
+      rotation: source.rotation,
+      hdr: source.hdr,
+      timecode: source.timecode,
+    },
+    renditions: asset.renditions.map((rendition) => viewRendition(asset, rendition, policy)),
+    progress: job.lease === null ? null : progress,
+    createdAt: iso(asset.createdAtMs),
+    updatedAt: iso(asset.updatedAtMs),
+    links: linksOf(asset.fileId),
+  };
+}
+
+function viewRendition(asset: StoredAsset, rendition: StoredRendition, policy: Policy): Rendition {
+  const { quality } = rendition;
+  return {
+    quality,
+    status: rendition.state,
+    jobId: rendition.jobId,
+    width: rendition.width ?? rendition.plan.width,
+    height: rendition.height ?? rendition.plan.height,
+    frames: rendition.frames,
+    durationSeconds: rendition.durationSeconds,
+    sizeBytes: rendition.sizeBytes,
+    sha256: rendition.sha256,
+    copies: [
+      archiveCopy(asset, rendition),
+      ...rendition.copies.map((copy) => viewCopy(asset, rendition, copy, policy)),
+    ],
+  };
+}
+
+const archiveStatus = {
+  wanted: "wanted",
+  encoding: "wanted",
+  uploaded: "placing",
+  archived: "placed",
+  missing: "placing",
+  failed: "failed",
+} as const;
+
+function archiveCopy(asset: StoredAsset, rendition: StoredRendition): Copy {
+  return {
+    tier: "wasabi",
+    key: proxyKey(asset, rendition.quality),
+    status: archiveStatus[rendition.state],
+    placedAt: isoOrNull(rendition.verifiedAtMs),
+    verifiedAt: isoOrNull(rendition.verifiedAtMs),
+    lastAccessAt: null,
+    evictAfter: null,
+    pinnedUntil: null,
+    problem: viewProblem(rendition.step, { kind: "complete", quality: rendition.quality }),
+  };
+}
+
+function viewCopy(asset: StoredAsset, rendition: StoredRendition, copy: StoredCopy, policy: Policy): Copy {
+  const { quality, jobId } = rendition;
+  return {
+    tier: copy.tier,
+    key: copy.tier === "r2" ? edgeKey(jobId, quality) : `/${editorKey(asset, quality)}`,
+    status: copy.state,
+    placedAt: isoOrNull(copy.placedAtMs),
+    verifiedAt: isoOrNull(copy.verifiedAtMs),
+    lastAccessAt: isoOrNull(copy.lastAccessAtMs),
+    evictAfter: isoOrNull(evictAfterMs(quality, copy, policy)),
+    pinnedUntil: isoOrNull(copy.pinnedUntilMs),
+    problem: viewProblem(copy.step, { kind: "copy", tier: copy.tier, quality }),
+  };
+}
+
+function viewProblem(step: Step, ref: StepRef): Problem | null {
+  if (step.problem === null) return null;
+  const { code, message, sinceAtMs, retryable } = step.problem;
+  const waiting = step.phase === "waiting" ? step.deadlineAtMs : null;
+  return { step: stepName(ref), code, message, since: iso(sinceAtMs), retryable, nextAttemptAt: isoOrNull(waiting) };
+}
+
+/** The original's before the encode's, before a rendition's, before a copy's. */
+function worstProblem({ job, renditions }: StoredAsset): Problem | null {
+  const inOrder: [Step, StepRef][] = [
+    [job.archive, { kind: "archive" }],
+    [job.transcode, { kind: "transcode" }],
+    ...renditions.map(({ step, quality }): [Step, StepRef] => [step, { kind: "complete", quality }]),
+    ...renditions.flatMap(({ copies, quality }) =>
+      copies.map(({ step, tier }): [Step, StepRef] => [step, { kind: "copy", tier, quality }]),
+    ),
+  ];
+  for (const [step, ref] of inOrder) {
+    const problem = viewProblem(step, ref);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
