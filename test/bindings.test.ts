@@ -2,15 +2,25 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { unstable_readConfig } from "wrangler";
+import { z } from "zod";
 import { testBindings } from "./bindings.ts";
 
-const config = unstable_readConfig(
-  { config: fileURLToPath(new URL("../wrangler.toml", import.meta.url)) },
-  { hideWarnings: true },
-);
+const Config = z.object({
+  vars: z.record(z.string(), z.string()),
+  secrets: z.object({ required: z.array(z.string()) }),
+  queues: z.object({
+    producers: z.array(z.object({ queue: z.string() })),
+    consumers: z.array(
+      z.object({ queue: z.string(), max_batch_size: z.number(), dead_letter_queue: z.string().optional() }),
+    ),
+  }),
+});
+
+const configFile = fileURLToPath(new URL("../wrangler.toml", import.meta.url));
+const config = Config.parse(unstable_readConfig({ config: configFile }, { hideWarnings: true }));
 
 test("every setting and secret has a test value", () => {
-  const declared = [...Object.keys(config.vars), ...(config.secrets?.required ?? [])];
+  const declared = [...Object.keys(config.vars), ...config.secrets.required];
   expect(Object.keys(testBindings).sort()).toEqual(declared.sort());
 });
 
@@ -22,18 +32,18 @@ test("signing keys are long enough for HS256", () => {
   }
 });
 
-const consumerOf = (queue: string) => config.queues.consumers?.find((consumer) => consumer.queue === queue);
+const consumerOf = (queue: string) => config.queues.consumers.find((consumer) => consumer.queue === queue);
 
 test("every queue that we send to ends in a dead-letter queue that is consumed", () => {
-  const queues = config.queues.producers?.map((producer) => producer.queue) ?? [];
+  const queues = config.queues.producers.map((producer) => producer.queue);
   expect(queues).toHaveLength(7);
   for (const queue of queues) {
     // gpu-runner pulls this one over HTTP: its dead-letter queue is named where that consumer is created.
-    if (queue !== "transcode") expect(consumerOf(`${queue}`)?.dead_letter_queue).toBe(`${queue}-dead`);
+    if (queue !== "transcode") expect(consumerOf(queue)?.dead_letter_queue).toBe(`${queue}-dead`);
     expect(consumerOf(`${queue}-dead`), `${queue}-dead`).toBeDefined();
   }
 });
 
 test("a consumer takes one message at a time", () => {
-  for (const consumer of config.queues.consumers ?? []) expect(consumer.max_batch_size, consumer.queue).toBe(1);
+  for (const consumer of config.queues.consumers) expect(consumer.max_batch_size, consumer.queue).toBe(1);
 });
