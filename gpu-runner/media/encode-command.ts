@@ -50,10 +50,7 @@ const CONTAINER = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4"
 
 export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
   return {
-    inputOptions: [
-      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
-      ...SOURCE_LIMITS,
-    ],
+    inputOptions: [..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "), ...SOURCE_LIMITS],
     input: input.input,
     filterGraph: filterGraph(input.source, input.plans),
     outputs: input.plans.map((plan, i) => ({
@@ -169,7 +166,11 @@ const SCALE_MATRICES: Readonly<Record<string, string>> = {
 
 /** null: nothing to convert from (RGB), or already converted (tone-mapped). */
 function inputMatrix(source: SourceProbe): string | null {
-  if (source.hdr || source.colorMatrix === "gbr" || /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(source.pixelFormat)) {
+  if (
+    source.hdr ||
+    source.colorMatrix === "gbr" ||
+    /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(source.pixelFormat)
+  ) {
     return null;
   }
   return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");

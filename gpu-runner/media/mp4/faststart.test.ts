@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../testing/ffmpeg-clip.ts";
-import { CorruptFragmentError, children, concat } from "./box.ts";
+import { CorruptFragmentError, child, children, concat } from "./box.ts";
 import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./faststart.ts";
 import type { Part } from "./part-cutter.ts";
 
@@ -246,8 +246,8 @@ describe("parts", () => {
   });
 
   test("positions above 4 GiB are 64 bits wide", async () => {
-    const { moov, moof, mdat } = Object.fromEntries(children(fragmented).map((box) => [box.type, box]));
-    if (!moov || !moof || !mdat) throw new Error("the clip has no fragment");
+    const boxes = children(fragmented);
+    const [moov, moof, mdat] = [child(boxes, "moov"), child(boxes, "moof"), child(boxes, "mdat")];
     const fragment = concat([moof.bytes, mdat.bytes]);
     const junk = new Uint8Array(1024 * 1024);
     /** One fragment, whose mdat goes on with 4.2 GiB of nothing, then the same fragment again. */
@@ -256,7 +256,7 @@ describe("parts", () => {
       const header = new Uint8Array(16);
       new DataView(header.buffer).setUint32(0, 1);
       header.set(new TextEncoder().encode("mdat"), 4);
-      new DataView(header.buffer).setBigUint64(8, BigInt(16 + mdat?.body.length + junkBytes));
+      new DataView(header.buffer).setBigUint64(8, BigInt(16 + mdat.body.length + junkBytes));
       yield concat([moov.bytes, withLongerMdatHeader(moof.bytes), header]);
       yield mdat.body;
       for (let i = 0; i < 4300; i++) yield junk;

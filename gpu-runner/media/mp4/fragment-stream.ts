@@ -15,9 +15,7 @@ const MAX_GATHERED_BYTES = 64 * 1024 * 1024;
 
 /** Yields until the stream ends, which must be on a box boundary. Throws CorruptFragmentError otherwise. */
 export async function* fragmentPieces(input: AsyncIterable<Uint8Array>): AsyncGenerator<StreamPiece, void, undefined> {
-  let gathered: Uint8Array[] = [];
-  let gatheredBytes = 0;
-  let wantedBytes = 8;
+  const gatherer = new BoxGatherer();
   let payloadLeft = 0;
   let offsetBytes = 0;
 
@@ -25,56 +23,66 @@ export async function* fragmentPieces(input: AsyncIterable<Uint8Array>): AsyncGe
     let rest = chunk;
     while (rest.length > 0) {
       if (payloadLeft > 0) {
-        const piece = rest.subarray(0, payloadLeft);
-        payloadLeft -= piece.length;
-        offsetBytes += piece.length;
-        rest = rest.subarray(piece.length);
-        yield { kind: "payload", bytes: piece };
+        const bytes = rest.subarray(0, payloadLeft);
+        payloadLeft -= bytes.length;
+        offsetBytes += bytes.length;
+        rest = rest.subarray(bytes.length);
+        yield { kind: "payload", bytes };
         continue;
       }
-      const taken = rest.subarray(0, wantedBytes - gatheredBytes);
-      gathered.push(taken);
-      gatheredBytes += taken.length;
-      rest = rest.subarray(taken.length);
-      if (gatheredBytes < wantedBytes) continue;
-
-      const bytes = gathered.length === 1 && gathered[0] ? gathered[0] : concat(gathered);
-      gathered = [bytes];
-      const header = readHeader(bytes);
-      if (header === "needs-16-bytes") {
-        wantedBytes = 16;
-        continue;
-      }
+      const taken = gatherer.take(rest);
+      rest = rest.subarray(taken.usedBytes);
+      if (!taken.gathered) continue;
+      const { header, body } = taken.gathered;
       if (header.type === "mdat") {
         offsetBytes += header.headerBytes;
         payloadLeft = header.sizeBytes - header.headerBytes;
-        yield {
-          kind: "mdat",
-          payloadOffsetBytes: offsetBytes,
-          payloadBytes: payloadLeft,
-        };
-      } else if (gatheredBytes < header.sizeBytes) {
-        if (header.sizeBytes > MAX_GATHERED_BYTES) {
-          throw new CorruptFragmentError(`box ${header.type} is larger than any real one`);
-        }
-        wantedBytes = header.sizeBytes;
-        continue;
+        yield { kind: "mdat", payloadOffsetBytes: offsetBytes, payloadBytes: payloadLeft };
       } else {
-        // Copied: the pieces may be views of a buffer that its owner reuses.
-        yield {
-          kind: "box",
-          type: header.type,
-          offsetBytes,
-          body: bytes.slice(header.headerBytes),
-        };
+        yield { kind: "box", type: header.type, offsetBytes, body };
         offsetBytes += header.sizeBytes;
       }
-      gathered = [];
-      gatheredBytes = 0;
-      wantedBytes = 8;
     }
   }
-  if (payloadLeft > 0 || gatheredBytes > 0) throw new CorruptFragmentError("the stream ended inside a box");
+  if (payloadLeft > 0 || !gatherer.empty) throw new CorruptFragmentError("the stream ended inside a box");
+}
+
+/** Gathers a box until it is whole; of an mdat, only the header. */
+class BoxGatherer {
+  private pieces: Uint8Array[] = [];
+  private gatheredBytes = 0;
+  private wantedBytes = 8;
+
+  get empty(): boolean {
+    return this.gatheredBytes === 0;
+  }
+
+  take(bytes: Uint8Array): { usedBytes: number; gathered: { header: Header; body: Uint8Array } | null } {
+    const used = bytes.subarray(0, this.wantedBytes - this.gatheredBytes);
+    this.pieces.push(used);
+    this.gatheredBytes += used.length;
+    if (this.gatheredBytes < this.wantedBytes) return { usedBytes: used.length, gathered: null };
+
+    const whole = concat(this.pieces);
+    const header = readHeader(whole);
+    this.wantedBytes = header === "needs-16-bytes" ? 16 : wantedOf(header);
+    if (header === "needs-16-bytes" || this.gatheredBytes < this.wantedBytes) {
+      this.pieces = [whole];
+      return { usedBytes: used.length, gathered: null };
+    }
+    this.pieces = [];
+    this.gatheredBytes = 0;
+    this.wantedBytes = 8;
+    return { usedBytes: used.length, gathered: { header, body: whole.subarray(header.headerBytes) } };
+  }
+}
+
+function wantedOf(header: Header): number {
+  if (header.type === "mdat") return header.headerBytes;
+  if (header.sizeBytes > MAX_GATHERED_BYTES) {
+    throw new CorruptFragmentError(`box ${header.type} is larger than any real one`);
+  }
+  return header.sizeBytes;
 }
 
 type Header = { type: string; sizeBytes: number; headerBytes: number };

@@ -94,7 +94,9 @@ export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: 
     if (b.type !== "trak") return [b.bytes];
     const track = movie.tracks[trackIndex++];
     // A track that got no sample would only show as a silent or black one.
-    return track && track.table.sampleCount > 0 ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)] : [];
+    return track && track.table.sampleCount > 0
+      ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)]
+      : [];
   });
   return box("moov", ...pieces);
 }

@@ -1,0 +1,108 @@
+/** Runs ffprobe on the original (through the proxy) and reads what it says. */
+import { spawn } from "node:child_process";
+import { type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
+import { SOURCE_LIMITS } from "./encode-command.ts";
+
+export type ProbeResult =
+  | { ok: true; source: SourceProbe }
+  | { ok: false; code: ProbeRejectionCode | "TRUNCATED" | "PROBE_TIMEOUT"; message: string };
+
+export type ProbeOptions = { ffprobePath: string; url: string; timeoutMs: number; signal: AbortSignal };
+
+/** ffprobe's JSON is some kB; a file with thousands of tags stays far below this. */
+const MAX_OUTPUT_CHARS = 16 * 1024 * 1024;
+
+export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
+  const described = await runFfprobe(options, ["-of", "json", "-show_format", "-show_streams"]);
+  if (described.timedOut) return timedOut();
+  if (described.code !== 0) return explainFfprobe(described.stderr);
+  const reading = readProbe(parseJson(described.stdout));
+  if (reading.ok || reading.code !== "NO_DURATION") return reading;
+
+  // The container does not say how long it is, so its packets must: the whole file is read once more.
+  const measured = await measureDuration(options);
+  return measured === "timed-out" ? timedOut() : readProbe(parseJson(described.stdout), measured);
+}
+
+function timedOut(): ProbeResult {
+  return { ok: false, code: "PROBE_TIMEOUT", message: "Reading the file's description took too long." };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function explainFfprobe(stderr: string): ProbeResult {
+  if (/moov atom not found/i.test(stderr)) {
+    const message = "The file is cut off: its index (moov) is missing. The recording or the upload did not finish.";
+    return { ok: false, code: "TRUNCATED", message };
+  }
+  return {
+    ok: false,
+    code: "INVALID_MEDIA",
+    message: "The file is not media that can be read, whatever its name says.",
+  };
+}
+
+async function measureDuration(options: ProbeOptions): Promise<number | undefined | "timed-out"> {
+  let end = 0;
+  let rest = "";
+  const readLines = (text: string) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const [pts, duration] = line.split(",").map(Number.parseFloat);
+      if (pts !== undefined && Number.isFinite(pts))
+        end = Math.max(end, pts + (Number.isFinite(duration) ? (duration ?? 0) : 0));
+    }
+  };
+  const args = ["-of", "csv=p=0", "-select_streams", "V:0", "-show_entries", "packet=pts_time,duration_time"];
+  // An hour-long original at a store's pace; a stall is the proxy's to notice.
+  const { timedOut: late } = await runFfprobe({ ...options, timeoutMs: options.timeoutMs * 30 }, args, readLines);
+  if (late) return "timed-out";
+  return end > 0 ? end : undefined;
+}
+
+type FfprobeRun = { code: number | null; stdout: string; stderr: string; timedOut: boolean };
+
+/** Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted. */
+async function runFfprobe(
+  { ffprobePath, url, timeoutMs, signal }: ProbeOptions,
+  args: string[],
+  onOutput?: (text: string) => void,
+): Promise<FfprobeRun> {
+  signal.throwIfAborted();
+  const child = spawn(ffprobePath, ["-hide_banner", "-v", "error", ...SOURCE_LIMITS, ...args, url], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const run: FfprobeRun = { code: null, stdout: "", stderr: "", timedOut: false };
+  const kill = () => child.kill("SIGKILL");
+  const timer = setTimeout(() => {
+    run.timedOut = true;
+    kill();
+  }, timeoutMs);
+  signal.addEventListener("abort", kill);
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    if (onOutput) onOutput(text);
+    else if (run.stdout.length < MAX_OUTPUT_CHARS) run.stdout += text;
+    else kill();
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    run.stderr = (run.stderr + text).slice(-16_384);
+  });
+  try {
+    run.code = await new Promise<number | null>((resolve, reject) => {
+      child.on("error", reject);
+      child.on("close", resolve);
+    });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", kill);
+  }
+  signal.throwIfAborted();
+  return run;
+}
