@@ -14,11 +14,14 @@ export type Md5Hex = z.infer<typeof Md5Hex>;
 export const PartNumber = z.int().min(1).max(10_000);
 export type PartNumber = z.infer<typeof PartNumber>;
 
-/** One uploaded part. `etag` is kept as the store sent it, without its quotes. */
+/**
+ * One uploaded part. `etag` is kept as the store sent it, without its quotes: the part's MD5 in Wasabi, an opaque token
+ * of some 170 characters in R2's S3 API.
+ */
 export const PartDigest = z.strictObject({
   n: PartNumber,
   sizeBytes: z.int().positive(),
-  etag: z.string().min(1).max(128),
+  etag: z.string().min(1).max(512),
   md5: Md5Hex,
   sha256: Sha256Hex,
 });
