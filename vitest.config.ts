@@ -1,7 +1,10 @@
 /** Three suites: `unit` in Node, `workers` inside workerd with the real bindings, `e2e` with real processes. */
-import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { existsSync } from "node:fs";
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { testBindings } from "./test/bindings.ts";
+
+const migrations = existsSync("./migrations") ? await readD1Migrations("./migrations") : [];
 
 export default defineConfig({
   test: {
@@ -22,13 +25,14 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: testBindings },
+            miniflare: { bindings: { ...testBindings, TEST_MIGRATIONS: migrations } },
           }),
         ],
         test: {
           name: "workers",
           include: ["workers/**/*.test.ts", "durable-objects/**/*.test.ts"],
           exclude: ["durable-objects/machine/**"],
+          setupFiles: ["./test/migration-worker.ts"],
           testTimeout: 30_000,
         },
       },
