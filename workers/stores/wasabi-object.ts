@@ -1,0 +1,187 @@
+/** Whole objects in Wasabi: head, ranged read, put, single copy, delete. ETags are bare (no quotes). */
+import type { WasabiConfig } from "./config.ts";
+import { StoreFailure } from "./store-failure.ts";
+import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
+import {
+  boundedText,
+  drop,
+  etagOf,
+  refusalOf,
+  s3Client,
+  sendOrThrow,
+  sendSigned,
+  transferTimeoutMs,
+} from "./wasabi-request.ts";
+import { encodeKey, objectUrl } from "./wasabi-url.ts";
+
+export interface ArchivedObject {
+  sizeBytes: number;
+  etag: string;
+}
+
+/** Inclusive, as HTTP has it. */
+export interface ByteRange {
+  from: number;
+  to: number;
+}
+
+export interface VersionedRange extends ByteRange {
+  ifMatch: string;
+  signal?: AbortSignal | undefined;
+}
+
+export interface PutOptions {
+  sizeBytes: number;
+  contentType: string;
+  ifNoneMatch?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ArchivedRange {
+  body: ReadableStream<Uint8Array>;
+  range: ByteRange;
+  totalBytes: number;
+  etag: string;
+}
+
+const shortTimeoutMs = 30_000;
+const copyTimeoutMs = 10 * 60_000;
+const longestAnswer = 64 * 1024;
+
+/** S3 copies at most this much in one request; above, by parts (see wasabi-copy.ts). */
+export const largestSingleCopyBytes = 5 * 1024 ** 3;
+
+/**
+ * @returns null when there is no such object
+ * @throws StoreFailure WASABI_UNAVAILABLE, WASABI_FORBIDDEN
+ */
+export async function headObject(config: WasabiConfig, key: string): Promise<ArchivedObject | null> {
+  const operation = "a HEAD";
+  const response = await sendSigned(s3Client(config), {
+    operation,
+    method: "HEAD",
+    url: objectUrl(config, key),
+    timeoutMs: shortTimeoutMs,
+  });
+  if (response.status === 404) return null;
+  if (!response.ok) throw await explainHead(config, key, response);
+  const sizeBytes = Number(response.headers.get("content-length") ?? Number.NaN);
+  if (!Number.isSafeInteger(sizeBytes)) throw new StoreFailure("WASABI_UNAVAILABLE", "Wasabi's HEAD has no size.");
+  return { sizeBytes, etag: etagOf(operation, response.headers) };
+}
+
+/** A HEAD has no body, and a 403 is either a refusal or a rate limit: a GET of one byte tells which. */
+async function explainHead(config: WasabiConfig, key: string, refused: Response): Promise<StoreFailure> {
+  if (refused.status !== 403) return refusalOf("a HEAD", refused);
+  const asked = await probe(config, key);
+  if (!asked.ok) return refusalOf("a HEAD", asked);
+  await drop(asked);
+  return classifyWasabiError("a HEAD", { status: 503, code: null, retryAfterMs: null });
+}
+
+const probe = (config: WasabiConfig, key: string) =>
+  sendSigned(s3Client(config), {
+    operation: "a GET of one byte",
+    method: "GET",
+    url: objectUrl(config, key),
+    headers: { range: "bytes=0-0" },
+    timeoutMs: shortTimeoutMs,
+  });
+
+/** True only when S3 itself says that this key is gone. A bare 404 also comes from a wrong bucket or address. */
+export async function isProvenMissing(config: WasabiConfig, key: string): Promise<boolean> {
+  const response = await probe(config, key);
+  if (response.status === 404) return errorCode(await boundedText(response, longestAnswer)) === "NoSuchKey";
+  await drop(response);
+  return false;
+}
+
+function rangeOf(headers: Headers): (ByteRange & { totalBytes: number }) | null {
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "");
+  return match ? { from: Number(match[1]), to: Number(match[2]), totalBytes: Number(match[3]) } : null;
+}
+
+/**
+ * Reads one range of exactly the version named. The body has no deadline; abort it through `signal`.
+ * @throws StoreFailure ORIGINAL_MISSING, ETAG_MISMATCH, RANGE_NOT_SATISFIABLE, WASABI_UNAVAILABLE, WASABI_FORBIDDEN
+ */
+export async function getRange(config: WasabiConfig, key: string, wanted: VersionedRange): Promise<ArchivedRange> {
+  const operation = "a ranged GET";
+  const response = await sendOrThrow(s3Client(config), {
+    operation,
+    method: "GET",
+    url: objectUrl(config, key),
+    headers: { range: `bytes=${wanted.from}-${wanted.to}`, "if-match": `"${wanted.ifMatch}"` },
+    timeoutMs: shortTimeoutMs,
+    signal: wanted.signal,
+  });
+  const answered = rangeOf(response.headers);
+  const etag = etagOf(operation, response.headers);
+  const exact = response.status === 206 && answered?.from === wanted.from && answered.to === wanted.to;
+  if (!exact || answered === null || response.body === null || etag !== wanted.ifMatch) {
+    await drop(response);
+    if (etag !== wanted.ifMatch)
+      throw new StoreFailure("ETAG_MISMATCH", "Wasabi served another version of the object.");
+    throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi answered ${response.status} with another range than asked.`);
+  }
+  return {
+    body: response.body,
+    range: { from: answered.from, to: answered.to },
+    totalBytes: answered.totalBytes,
+    etag,
+  };
+}
+
+/** Writes one object of a known size. `ifNoneMatch` refuses to replace (ETAG_MISMATCH). @returns its ETag */
+export async function putObject(
+  config: WasabiConfig,
+  key: string,
+  body: ReadableStream<Uint8Array>,
+  options: PutOptions,
+): Promise<string> {
+  const operation = "a PUT";
+  const response = await sendOrThrow(s3Client(config), {
+    operation,
+    method: "PUT",
+    url: objectUrl(config, key),
+    headers: { "content-type": options.contentType, ...(options.ifNoneMatch ? { "if-none-match": "*" } : {}) },
+    body,
+    timeoutMs: transferTimeoutMs(options.sizeBytes),
+    signal: options.signal,
+  });
+  await drop(response);
+  return etagOf(operation, response.headers);
+}
+
+/** Copies up to 5 GiB inside the bucket, from the very version named. S3 may answer 200 with an error inside. */
+export async function copyWhole(
+  config: WasabiConfig,
+  from: { key: string; etag: string },
+  toKey: string,
+): Promise<void> {
+  const operation = "a server-side copy";
+  const response = await sendOrThrow(s3Client(config), {
+    operation,
+    method: "PUT",
+    url: objectUrl(config, toKey),
+    headers: {
+      "x-amz-copy-source": `/${config.bucket}/${encodeKey(from.key)}`,
+      "x-amz-copy-source-if-match": `"${from.etag}"`,
+    },
+    timeoutMs: copyTimeoutMs,
+  });
+  const code = errorCode(await boundedText(response, longestAnswer));
+  if (code !== null) throw classifyWasabiError(operation, { status: 500, code, retryAfterMs: null });
+}
+
+/** Gone already counts as done. */
+export async function deleteObject(config: WasabiConfig, key: string): Promise<void> {
+  const response = await sendSigned(s3Client(config), {
+    operation: "a DELETE",
+    method: "DELETE",
+    url: objectUrl(config, key),
+    timeoutMs: shortTimeoutMs,
+  });
+  if (!response.ok && response.status !== 404) throw await refusalOf("a DELETE", response);
+  await drop(response);
+}
