@@ -42,7 +42,7 @@ export const PlaceRequest = z
     sha256: CompositeSha256,
     callback: PlaceCallback,
   })
-  .refine((place) => place.sha256.parts.length === Math.ceil(place.sizeBytes / place.sha256.partSizeBytes), {
+  .refine((place) => place.sha256.parts === Math.ceil(place.sizeBytes / place.sha256.partSizeBytes), {
     path: ["sha256", "parts"],
     message: "must hold one digest for each part of sizeBytes",
   });

@@ -29,11 +29,13 @@ export type PartDigest = z.infer<typeof PartDigest>;
 
 /**
  * A whole object's SHA-256 by parts: `composite` is the SHA-256 of the raw (32-byte) part digests concatenated in
- * order, also when there is a single part. Comparable only with one of the same `partSizeBytes`.
+ * order, also when there is a single part. Comparable only with one of the same `partSizeBytes`. The part digests
+ * themselves are PartDigest rows, kept apart: by the thousand they fit neither a message nor the stored state.
  */
 export const CompositeSha256 = z.strictObject({
   partSizeBytes: z.int().positive(),
-  parts: z.array(Sha256Hex).min(1).max(10_000),
+  /** How many there are. */
+  parts: PartNumber,
   composite: Sha256Hex,
 });
 export type CompositeSha256 = z.infer<typeof CompositeSha256>;

@@ -71,7 +71,8 @@ export function leaseRefusal(asset: StoredAsset, jobId: string, lease: string): 
   const { state } = job;
   if (state === "cancelled") return { reason: "cancelled", message: "The job was cancelled." };
   if (state === "deleting" || state === "deleted") return { reason: "deleted", message: "The asset is deleted." };
-  if (state === "encoded") return { reason: "finished", message: "The job is done." };
+  const handedOver = state === "transcoding" && job.jobId === jobId && job.lease === null;
+  if (state === "encoded" || handedOver) return { reason: "finished", message: "Everything is uploaded." };
   return { reason: "stale", message: "The lease is no longer held." };
 }
 

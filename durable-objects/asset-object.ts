@@ -1,0 +1,396 @@
+/**
+ * The Asset object: one per file, the only place that decides about it. A shell around the pure machine: it loads, lets
+ * `transition` decide, writes state, outbox, history and timers in one synchronous block, then carries out and tells.
+ */
+import { DurableObject } from "cloudflare:workers";
+import type { SingleFrame } from "../schemas/api.ts";
+import type { Asset, HistoryEntry, Progress } from "../schemas/asset.ts";
+import type { PartDigest } from "../schemas/checksum.ts";
+import { EventEnvelope } from "../schemas/event.ts";
+import { edgeKey, proxyKey } from "../schemas/key.ts";
+import type { Quality } from "../schemas/ladder.ts";
+import { type StepRef, stepName } from "../schemas/step.ts";
+import { logError } from "../workers/log.ts";
+import { type Env, readConfig } from "../workers/stores/config.ts";
+import { sendCommand } from "../workers/stores/queues.ts";
+import { presignGet } from "../workers/stores/wasabi-presign.ts";
+import type {
+  ApplyResult,
+  AssetDoor,
+  BeginAnswer,
+  ClaimAnswer,
+  OpVerb,
+  PartAnswer,
+  ProxyLocation,
+} from "./asset-door.ts";
+import { AssetStore } from "./asset-store.ts";
+import { feedsOf } from "./feed-door.ts";
+import { historyDetail } from "./history-detail.ts";
+import { isCurrent, leaseRefusal, renditionOf, verbOf } from "./machine/authority.ts";
+import { copyOn } from "./machine/placement.ts";
+import { timersOf } from "./machine/timer.ts";
+import { isQuiet, type Transition, transition } from "./machine/transition.ts";
+import { viewAsset } from "./machine/view.ts";
+import { excludes, operationOf, reportedOperation } from "./operation.ts";
+import { Outbox } from "./outbox.ts";
+import { answerRunner, type RunnerPorts } from "./runner-session.ts";
+import { broadcast, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
+
+const sourceTtlSeconds = 3600;
+const seenForMs = 14 * 24 * 3600 * 1000;
+/** A timer whose event changes nothing is a bug; it must not spin the alarm. */
+const futileTimerPauseMs = 60_000;
+
+const runnerTag = "runner";
+const watcherTag = "watcher";
+
+export class AssetObject extends DurableObject<Env> implements AssetDoor {
+  readonly #store: AssetStore;
+  readonly #outbox: Outbox;
+  readonly #progressThrottle: Throttle<SingleFrame>;
+  #progress: Progress | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new AssetStore(ctx.storage.sql);
+    this.#outbox = new Outbox({
+      store: this.#store,
+      fileId: () => this.#present().state.fileId,
+      view: () => this.#view(),
+      send: (command) => sendCommand(env, command),
+      nowMs: Date.now,
+      random: Math.random,
+      onFault: (fault, row) =>
+        logError("A command could not be sent; it stays in the outbox.", { commandId: row.id, type: row.type }, fault),
+    });
+    this.#progressThrottle = new Throttle(progressIntervalMs, Date.now, (frame) => this.#tell(frame));
+  }
+
+  async apply(envelope: EventEnvelope): Promise<ApplyResult> {
+    const result = this.#commit(EventEnvelope.parse(envelope));
+    await this.#wake();
+    return result;
+  }
+
+  async view(): Promise<Asset | null> {
+    return this.#view();
+  }
+
+  async history(beforeRevision: number | null, limit: number): Promise<HistoryEntry[]> {
+    return this.#store.history(beforeRevision, limit);
+  }
+
+  async begin(step: StepRef, op: number): Promise<BeginAnswer> {
+    const present = this.#store.load();
+    if (present === null) return { go: false, reason: "There is no such asset." };
+    if (!isCurrent(present.state, step, op)) return { go: false, reason: "The command is no longer wanted." };
+    this.#commit({ key: null, by: "consumer", event: { type: "StepBegan", step, op } });
+    await this.#wake();
+    return { go: true };
+  }
+
+  async claim(step: StepRef, op: number, verb: OpVerb): Promise<ClaimAnswer> {
+    const present = this.#store.load();
+    const wanted = present !== null && isCurrent(present.state, step, op) && verbOf(present.state, step) === verb;
+    if (!wanted) return { granted: false, reason: "stale" };
+    const atMs = Date.now();
+    const key = stepName(step);
+    const held = this.#store.opToken(key, atMs);
+    if (held !== null && excludes(held, { op, verb })) {
+      return { granted: false, reason: "busy", retryAfterMs: held.untilMs - atMs };
+    }
+    const untilMs = atMs + this.#policy().opTokenMs;
+    this.#store.grantOpToken({ key, step: key, op, verb, untilMs });
+    return { granted: true, untilMs };
+  }
+
+  async uploadedParts(_quality: Quality, uploadId: string): Promise<PartDigest[]> {
+    return this.#store.parts(uploadId);
+  }
+
+  async partDigests(quality: Quality, jobId: string): Promise<PartDigest[]> {
+    return this.#store.partsOfRendition(quality, jobId);
+  }
+
+  async openPart(jobId: string, lease: string, quality: Quality): Promise<PartAnswer> {
+    const present = this.#store.load();
+    if (present === null) return { ok: false, reason: "unknown", message: "There is no such asset." };
+    const { state } = present;
+    const refusal = leaseRefusal(state, jobId, lease);
+    if (refusal !== null) return { ok: false, ...refusal };
+    const rendition = renditionOf(state, quality);
+    if (rendition?.state !== "encoding") {
+      return { ok: false, reason: "stale", message: `${quality} is not being encoded.` };
+    }
+    return { ok: true, key: proxyKey(state, quality), uploadId: rendition.upload?.uploadId ?? null };
+  }
+
+  async recordUpload(
+    jobId: string,
+    lease: string,
+    quality: Quality,
+    upload: { uploadId: string; partSizeBytes: number },
+  ): Promise<PartAnswer> {
+    const open = await this.openPart(jobId, lease, quality);
+    if (!open.ok || open.uploadId !== null) return open;
+    const { key } = open;
+    this.ctx.storage.transactionSync(() => {
+      this.#store.recordTransfer({ ...upload, quality, jobId, key, atMs: Date.now() });
+      this.#commit({
+        key: `upload:${upload.uploadId}`.slice(0, 300),
+        by: "api",
+        event: { type: "UploadOpened", lease, quality, key, ...upload },
+      });
+    });
+    await this.#wake();
+    return this.openPart(jobId, lease, quality);
+  }
+
+  async leasedOriginal(jobId: string, lease: string): ReturnType<AssetDoor["leasedOriginal"]> {
+    const present = this.#store.load();
+    if (present === null) return { ok: false, reason: "unknown", message: "There is no such asset." };
+    const refusal = leaseRefusal(present.state, jobId, lease);
+    if (refusal !== null) return { ok: false, ...refusal };
+    const { original } = present.state;
+    if (original === null) return { ok: false, reason: "not-ready", message: "The original is not there." };
+    return { ok: true, key: original.key, sizeBytes: original.sizeBytes, etag: original.etag };
+  }
+
+  async locateProxy(quality: Quality, jobId: string): Promise<ProxyLocation> {
+    const state = this.#store.load()?.state;
+    const rendition = state && renditionOf(state, quality);
+    if (state === undefined || rendition === undefined) return { found: false, superseded: false };
+    if (rendition.jobId !== jobId) return { found: false, superseded: true };
+    const { etag, sizeBytes } = rendition;
+    if (etag === null || sizeBytes === null) return { found: false, superseded: false };
+    return {
+      found: true,
+      edgeKey: edgeKey(jobId, quality),
+      archive: rendition.state === "archived" ? { key: proxyKey(state, quality), etag, sizeBytes } : null,
+      sizeBytes,
+      edgePlaced: copyOn(rendition, "r2")?.state === "placed",
+      fileName: state.fileName,
+    };
+  }
+
+  /** WebSocket upgrades: `/status` for watchers, `/runner/{jobId}` for the runner. The worker has checked who asks. */
+  override async fetch(request: Request): Promise<Response> {
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
+    const runnerJobId = /^\/runner\/([0-9a-f]{24})$/.exec(new URL(request.url).pathname)?.[1];
+    const { 0: client, 1: server } = new WebSocketPair();
+    if (runnerJobId === undefined) {
+      const asset = this.#view();
+      if (asset === null) return new Response(null, { status: 404 });
+      this.ctx.acceptWebSocket(server, [watcherTag]);
+      sendFrame(server, { type: "snapshot", asset });
+    } else {
+      this.ctx.acceptWebSocket(server, [runnerTag]);
+      server.serializeAttachment({ jobId: runnerJobId });
+    }
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    if (!this.ctx.getTags(socket).includes(runnerTag)) return;
+    const { jobId } = socket.deserializeAttachment() as { jobId: string };
+    const text = typeof message === "string" ? message : new TextDecoder().decode(message);
+    const answer = await answerRunner(text, jobId, this.#runnerPorts());
+    if (answer === null) {
+      socket.close(1007, "That is no frame of the runner protocol.");
+      return;
+    }
+    socket.send(JSON.stringify(answer));
+    await this.#wake();
+  }
+
+  override async webSocketClose(socket: WebSocket): Promise<void> {
+    socket.close();
+  }
+
+  override async alarm(): Promise<void> {
+    try {
+      const atMs = Date.now();
+      for (const timer of this.#store.dueTimers(atMs)) {
+        const { outcome } = this.#commit({ key: null, by: "timer", event: timer.event });
+        if (outcome !== "applied") this.#store.postponeTimer(timer.name, atMs + futileTimerPauseMs);
+      }
+      this.#store.pruneSeen(atMs - seenForMs);
+      await this.#outbox.drain();
+    } finally {
+      await this.#armAlarm();
+    }
+  }
+
+  /** One synchronous block: either all of it is stored or nothing is. */
+  #commit(envelope: EventEnvelope): ApplyResult {
+    const { key, event } = envelope;
+    const atMs = Date.now();
+    try {
+      const outcome = this.ctx.storage.transactionSync(() => this.#commitStored(envelope, atMs));
+      if (outcome.verdict === "applied") this.#tellChange(event, outcome);
+      return this.#result(outcome);
+    } catch (fault) {
+      this.#store.forget();
+      logError("An event could not be applied; nothing is stored.", { type: event.type, key }, fault);
+      throw fault;
+    }
+  }
+
+  #commitStored({ key, by, event }: EventEnvelope, atMs: number): Commit {
+    const before = this.#store.load();
+    if (key !== null && this.#store.isSeen(key))
+      return { verdict: "duplicate", errors: [], effects: [], created: false };
+    const stamp = { atMs, newId: hexId(12), token: hexId(16), jitter: Math.random() };
+    const next = transition(before?.state ?? null, event, { stamp, policy: this.#policy() });
+    if (next.verdict === "rejected") logError("An event contradicts the state.", { type: event.type, by });
+    if (key !== null && next.verdict !== "unknown" && next.verdict !== "conflict") this.#store.markSeen(key, atMs);
+    this.#releaseOperation(event, atMs);
+    if (next.verdict === "applied" && next.state !== null) {
+      const revision = (before?.revision ?? 0) + (isQuiet(event) ? 0 : 1);
+      this.#store.save({ state: next.state, revision });
+      this.#store.replaceTimers(timersOf(next.state));
+      this.#enqueue(next, revision, atMs);
+      if (!isQuiet(event)) this.#recordHistory(by, event, atMs);
+    }
+    return { ...next, created: before === null };
+  }
+
+  #releaseOperation(event: EventEnvelope["event"], atMs: number): void {
+    const reported = reportedOperation(event);
+    if (reported === null) return;
+    for (const opKey of this.#store.releaseOpTokens(reported.step, reported.op)) this.#store.releaseOutbox(opKey, atMs);
+  }
+
+  #enqueue({ effects }: Transition, revision: number, atMs: number): void {
+    const { state } = this.#present();
+    for (const [index, effect] of effects.entries()) {
+      if (effect.type === "EndLease") continue;
+      const id = `${state.fileId}:${revision}:${index}`;
+      if (effect.type === "PublishCatalogue") this.#store.dropUnsent("PublishCatalogue");
+      if (effect.type === "AbortUpload") this.#store.dropTransfer(effect.uploadId);
+      const body = effect.type === "NotifyApp" ? { ...effect, timestamp: iso(atMs), asset: this.#view() } : effect;
+      const operation = operationOf(effect);
+      this.#store.enqueue(
+        {
+          id,
+          type: effect.type,
+          body: JSON.stringify(body),
+          opKey: operation?.key ?? null,
+          op: operation?.op ?? null,
+          verb: operation?.verb ?? null,
+        },
+        revision * 1000 + index,
+        atMs,
+      );
+    }
+  }
+
+  #recordHistory(by: string, event: EventEnvelope["event"], atMs: number): void {
+    const asset = this.#view();
+    if (asset === null) return;
+    const { revision, state } = asset;
+    this.#store.appendHistory({ revision, at: iso(atMs), event: event.type, by, state, detail: historyDetail(event) });
+  }
+
+  #tellChange(event: EventEnvelope["event"], { effects }: Commit): void {
+    for (const effect of effects) {
+      if (effect.type !== "EndLease") continue;
+      const { reason, message } = effect;
+      for (const socket of this.ctx.getWebSockets(runnerTag)) {
+        socket.send(JSON.stringify({ type: "cancel", reason, message }));
+      }
+    }
+    if (isQuiet(event)) return;
+    if (this.#present().state.job.lease === null) this.#progress = null;
+    this.#progressThrottle.flush();
+    const asset = this.#view();
+    if (asset !== null) this.#tell({ type: "asset", asset });
+  }
+
+  /** Tells the asset's own watchers, and the feeds of those who watch many. */
+  #tell(frame: SingleFrame): void {
+    broadcast(this.ctx.getWebSockets(watcherTag), frame);
+    const { clientName, projectName } = this.#present().state;
+    for (const feed of feedsOf(this.env.FEED, clientName)) {
+      this.ctx.waitUntil(
+        feed.publish(clientName, projectName, frame).catch((fault: unknown) => {
+          logError("A feed did not take a frame; its watchers miss one change.", { clientName }, fault);
+        }),
+      );
+    }
+  }
+
+  #runnerPorts(): RunnerPorts {
+    const { wasabi, policy } = readConfig(this.env);
+    return {
+      policy,
+      state: () => this.#store.load()?.state ?? null,
+      commit: (envelope) => this.#commit(envelope),
+      commitUploaded: (envelope, uploadId, parts) =>
+        this.ctx.storage.transactionSync(() => {
+          this.#store.recordParts(uploadId, parts);
+          return this.#commit(envelope);
+        }),
+      grantSource: async ({ key, sizeBytes, etag }) => ({
+        url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceTtlSeconds }),
+        expiresAt: iso(Date.now() + sourceTtlSeconds * 1000),
+        sizeBytes,
+        etag,
+      }),
+      progressed: (progress, renditions) => {
+        this.#progress = progress;
+        const { fileId, job } = this.#present().state;
+        const { percent, fps, speed, etaSeconds } = progress;
+        const jobId = job.jobId ?? "";
+        this.#progressThrottle.offer({ type: "progress", fileId, jobId, percent, renditions, fps, speed, etaSeconds });
+      },
+    };
+  }
+
+  /** After a change: the alarm first, so that a send that hangs or an object that dies cannot lose the rest. */
+  async #wake(): Promise<void> {
+    await this.#armAlarm();
+    this.ctx.waitUntil(this.#outbox.drain().then(() => this.#armAlarm()));
+  }
+
+  async #armAlarm(): Promise<void> {
+    const nextMs = this.#store.nextAtMs();
+    if (nextMs === null) await this.ctx.storage.deleteAlarm();
+    else await this.ctx.storage.setAlarm(nextMs);
+  }
+
+  #policy() {
+    return readConfig(this.env).policy;
+  }
+
+  #present() {
+    const present = this.#store.load();
+    if (present === null) throw new Error("there is no asset yet");
+    return present;
+  }
+
+  #view(): Asset | null {
+    const present = this.#store.load();
+    return present && viewAsset(present.state, present.revision, this.#policy(), this.#progress);
+  }
+
+  #result({ verdict, errors, created }: Commit): ApplyResult {
+    const reason = verdict === "applied" ? null : `The event was ${verdict}.`;
+    return { outcome: verdict, asset: this.#view(), created: created && verdict === "applied", reason, errors };
+  }
+}
+
+interface Commit {
+  verdict: Transition["verdict"] | "duplicate";
+  errors: Transition["errors"];
+  effects: Transition["effects"];
+  created: boolean;
+}
+
+const iso = (atMs: number) => new Date(atMs).toISOString();
+
+function hexId(bytes: number): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
+}

@@ -1,0 +1,294 @@
+/**
+ * The Asset object's tables, and nothing else: every method is synchronous SQL, so that callers can group them in one
+ * transaction. docs/storage-schema.md describes each table.
+ */
+import { type HistoryEntry, HistoryEntry as HistoryEntrySchema } from "../schemas/asset.ts";
+import { loadAssetState, type StoredAsset } from "../schemas/asset-state.ts";
+import { PartDigest } from "../schemas/checksum.ts";
+import { AssetEvent } from "../schemas/event.ts";
+import type { OpVerb } from "./asset-door.ts";
+import type { Timer } from "./machine/timer.ts";
+
+const tables = [
+  `CREATE TABLE IF NOT EXISTS asset (
+     id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL, document TEXT NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS outbox (
+     id TEXT PRIMARY KEY, seq INTEGER NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, op_key TEXT, op INTEGER,
+     verb TEXT, attempts INTEGER NOT NULL DEFAULT 0, next_at_ms INTEGER NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS timer (name TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS history (
+     revision INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL, by TEXT NOT NULL, state TEXT NOT NULL,
+     detail TEXT NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS transfer (
+     upload_id TEXT PRIMARY KEY, quality TEXT NOT NULL, job_id TEXT NOT NULL, key TEXT NOT NULL,
+     part_size_bytes INTEGER NOT NULL, opened_at_ms INTEGER NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS transfer_part (
+     upload_id TEXT NOT NULL, n INTEGER NOT NULL, size_bytes INTEGER NOT NULL, etag TEXT NOT NULL, md5 TEXT NOT NULL,
+     sha256 TEXT NOT NULL, PRIMARY KEY (upload_id, n)) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS op_token (
+     key TEXT PRIMARY KEY, step TEXT NOT NULL, op INTEGER NOT NULL, verb TEXT NOT NULL, until_ms INTEGER NOT NULL)
+     WITHOUT ROWID`,
+];
+
+export interface OutboxRow {
+  id: string;
+  type: string;
+  /** JSON of the command; of PublishCatalogue an empty object, as its document is made when it is sent. */
+  body: string;
+  opKey: string | null;
+  op: number | null;
+  verb: OpVerb | null;
+  attempts: number;
+}
+
+export interface OpToken {
+  key: string;
+  step: string;
+  op: number;
+  verb: OpVerb;
+  untilMs: number;
+}
+
+export interface Revision {
+  state: StoredAsset;
+  revision: number;
+}
+
+export class AssetStore {
+  readonly #sql: SqlStorage;
+  #present: Revision | null | undefined;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    for (const table of tables) sql.exec(table);
+  }
+
+  /** The stored state; cached, as one object has one writer. Treat it as frozen. */
+  load(): Revision | null {
+    if (this.#present !== undefined) return this.#present;
+    const row = this.#sql.exec<{ revision: number; document: string }>("SELECT revision, document FROM asset").next();
+    this.#present = row.done ? null : { state: loadAssetState(row.value.document), revision: row.value.revision };
+    return this.#present;
+  }
+
+  save(present: Revision): void {
+    this.#sql.exec(
+      `INSERT INTO asset (id, revision, document) VALUES (1, ?1, ?2)
+       ON CONFLICT (id) DO UPDATE SET revision = ?1, document = ?2`,
+      present.revision,
+      JSON.stringify(present.state),
+    );
+    this.#present = present;
+  }
+
+  /** After a transaction that was rolled back. */
+  forget(): void {
+    this.#present = undefined;
+  }
+
+  isSeen(key: string): boolean {
+    return !this.#sql.exec("SELECT 1 FROM seen WHERE key = ?", key).next().done;
+  }
+
+  markSeen(key: string, atMs: number): void {
+    this.#sql.exec("INSERT OR IGNORE INTO seen (key, at_ms) VALUES (?, ?)", key, atMs);
+  }
+
+  pruneSeen(beforeMs: number): void {
+    this.#sql.exec("DELETE FROM seen WHERE at_ms < ?", beforeMs);
+  }
+
+  appendHistory(entry: HistoryEntry): void {
+    this.#sql.exec(
+      "INSERT INTO history (revision, at_ms, event, by, state, detail) VALUES (?, ?, ?, ?, ?, ?)",
+      entry.revision,
+      Date.parse(entry.at),
+      entry.event,
+      entry.by,
+      entry.state,
+      JSON.stringify(entry.detail),
+    );
+  }
+
+  history(beforeRevision: number | null, limit: number): HistoryEntry[] {
+    const rows = this.#sql.exec(
+      "SELECT * FROM history WHERE revision < ? ORDER BY revision DESC LIMIT ?",
+      beforeRevision ?? Number.MAX_SAFE_INTEGER,
+      limit,
+    );
+    return [...rows].map((row) =>
+      HistoryEntrySchema.parse({
+        revision: row.revision,
+        at: new Date(Number(row.at_ms)).toISOString(),
+        event: row.event,
+        by: row.by,
+        state: row.state,
+        detail: JSON.parse(String(row.detail)),
+      }),
+    );
+  }
+
+  replaceTimers(timers: Timer[]): void {
+    this.#sql.exec("DELETE FROM timer");
+    for (const { name, atMs, event } of timers) {
+      this.#sql.exec("INSERT INTO timer (name, at_ms, event) VALUES (?, ?, ?)", name, atMs, JSON.stringify(event));
+    }
+  }
+
+  dueTimers(atMs: number): Timer[] {
+    return [...this.#sql.exec("SELECT name, at_ms, event FROM timer WHERE at_ms <= ? ORDER BY at_ms", atMs)].map(
+      (row) => ({
+        name: String(row.name),
+        atMs: Number(row.at_ms),
+        event: AssetEvent.parse(JSON.parse(String(row.event))),
+      }),
+    );
+  }
+
+  postponeTimer(name: string, untilMs: number): void {
+    this.#sql.exec("UPDATE timer SET at_ms = ? WHERE name = ?", untilMs, name);
+  }
+
+  enqueue(row: Omit<OutboxRow, "attempts">, seq: number, atMs: number): void {
+    this.#sql.exec(
+      "INSERT INTO outbox (id, seq, type, body, op_key, op, verb, next_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      row.id,
+      seq,
+      row.type,
+      row.body,
+      row.opKey,
+      row.op,
+      row.verb,
+      atMs,
+    );
+  }
+
+  /** Only the newest catalogue document matters: rows not sent yet are dropped for it. */
+  dropUnsent(type: "PublishCatalogue"): void {
+    this.#sql.exec("DELETE FROM outbox WHERE type = ?", type);
+  }
+
+  dueOutbox(atMs: number, limit: number): OutboxRow[] {
+    const rows = this.#sql.exec("SELECT * FROM outbox WHERE next_at_ms <= ? ORDER BY seq, id LIMIT ?", atMs, limit);
+    return [...rows].map((row) => ({
+      id: String(row.id),
+      type: String(row.type),
+      body: String(row.body),
+      opKey: row.op_key === null ? null : String(row.op_key),
+      op: row.op === null ? null : Number(row.op),
+      verb: row.verb as OpVerb | null,
+      attempts: Number(row.attempts),
+    }));
+  }
+
+  sent(id: string): void {
+    this.#sql.exec("DELETE FROM outbox WHERE id = ?", id);
+  }
+
+  postpone(id: string, attempts: number, untilMs: number): void {
+    this.#sql.exec("UPDATE outbox SET attempts = ?, next_at_ms = ? WHERE id = ?", attempts, untilMs, id);
+  }
+
+  /** Rows that waited for an operation on this key may go now. */
+  releaseOutbox(opKey: string, atMs: number): void {
+    this.#sql.exec("UPDATE outbox SET next_at_ms = ? WHERE op_key = ? AND next_at_ms > ?", atMs, opKey, atMs);
+  }
+
+  /** The next moment at which a timer or an outbox row wants attention. */
+  nextAtMs(): number | null {
+    const row = this.#sql
+      .exec<{ at_ms: number | null }>(
+        "SELECT min(at_ms) AS at_ms FROM (SELECT at_ms FROM timer UNION ALL SELECT next_at_ms FROM outbox)",
+      )
+      .one();
+    return row.at_ms;
+  }
+
+  opToken(key: string, atMs: number): OpToken | null {
+    const row = this.#sql.exec("SELECT * FROM op_token WHERE key = ? AND until_ms > ?", key, atMs).next();
+    if (row.done) return null;
+    const { step, op, verb, until_ms } = row.value;
+    return { key, step: String(step), op: Number(op), verb: verb as OpVerb, untilMs: Number(until_ms) };
+  }
+
+  grantOpToken(token: OpToken): void {
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO op_token (key, step, op, verb, until_ms) VALUES (?, ?, ?, ?, ?)",
+      token.key,
+      token.step,
+      token.op,
+      token.verb,
+      token.untilMs,
+    );
+  }
+
+  /** @returns the keys that are free now. */
+  releaseOpTokens(step: string, op: number): string[] {
+    const keys = [...this.#sql.exec("SELECT key FROM op_token WHERE step = ? AND op = ?", step, op)];
+    this.#sql.exec("DELETE FROM op_token WHERE step = ? AND op = ?", step, op);
+    return keys.map(({ key }) => String(key));
+  }
+
+  recordTransfer(transfer: {
+    uploadId: string;
+    quality: string;
+    jobId: string;
+    key: string;
+    partSizeBytes: number;
+    atMs: number;
+  }): void {
+    this.#sql.exec(
+      `INSERT OR IGNORE INTO transfer (upload_id, quality, job_id, key, part_size_bytes, opened_at_ms)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+      transfer.uploadId,
+      transfer.quality,
+      transfer.jobId,
+      transfer.key,
+      transfer.partSizeBytes,
+      transfer.atMs,
+    );
+  }
+
+  recordParts(uploadId: string, parts: readonly PartDigest[]): void {
+    for (const { n, sizeBytes, etag, md5, sha256 } of parts) {
+      this.#sql.exec(
+        `INSERT OR REPLACE INTO transfer_part (upload_id, n, size_bytes, etag, md5, sha256) VALUES (?, ?, ?, ?, ?, ?)`,
+        uploadId,
+        n,
+        sizeBytes,
+        etag,
+        md5,
+        sha256,
+      );
+    }
+  }
+
+  parts(uploadId: string): PartDigest[] {
+    const rows = this.#sql.exec(
+      `SELECT n, size_bytes AS sizeBytes, etag, md5, sha256 FROM transfer_part WHERE upload_id = ? ORDER BY n`,
+      uploadId,
+    );
+    return [...rows].map((row) => PartDigest.parse(row));
+  }
+
+  /** The part digests of the newest upload of a rendition that has any: what its archived object is made of. */
+  partsOfRendition(quality: string, jobId: string): PartDigest[] {
+    const row = this.#sql
+      .exec(
+        `SELECT upload_id FROM transfer WHERE quality = ? AND job_id = ?
+           AND EXISTS (SELECT 1 FROM transfer_part p WHERE p.upload_id = transfer.upload_id)
+         ORDER BY opened_at_ms DESC LIMIT 1`,
+        quality,
+        jobId,
+      )
+      .next();
+    return row.done ? [] : this.parts(String(row.value.upload_id));
+  }
+
+  /** An aborted upload's parts are of no use any more. */
+  dropTransfer(uploadId: string): void {
+    this.#sql.exec("DELETE FROM transfer_part WHERE upload_id = ?", uploadId);
+    this.#sql.exec("DELETE FROM transfer WHERE upload_id = ?", uploadId);
+  }
+}

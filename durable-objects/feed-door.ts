@@ -1,0 +1,26 @@
+/** The Feed object's door: status of many assets for those who watch them, and the one-use tickets of sockets. */
+import type { SingleFrame, TokenClaims } from "../schemas/api.ts";
+
+export interface FeedDoor {
+  publish(clientName: string, projectName: string, frame: SingleFrame): Promise<void>;
+  /** WebSocket upgrade: `/status?client=&project=`; the worker has checked who asks. */
+  fetch(request: Request): Promise<Response>;
+  issueTicket(claims: TokenClaims): Promise<{ ticket: string; expiresAtMs: number }>;
+  /** @returns null for a ticket that is unknown, used or too old. */
+  redeemTicket(ticket: string): Promise<TokenClaims | null>;
+}
+
+/** The feed of one client's assets, or of all of them. */
+export function feedDoor(namespace: DurableObjectNamespace, name: string | "*"): FeedDoor {
+  // As with the Asset object's door: the class implements this interface.
+  return namespace.getByName(`feed:${name}`) as unknown as FeedDoor;
+}
+
+/** The feeds that an asset of this client reports to. */
+export function feedsOf(namespace: DurableObjectNamespace, clientName: string): FeedDoor[] {
+  return [feedDoor(namespace, clientName), feedDoor(namespace, "*")];
+}
+
+export function ticketDoor(namespace: DurableObjectNamespace): FeedDoor {
+  return namespace.getByName("tickets") as unknown as FeedDoor;
+}

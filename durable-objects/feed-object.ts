@@ -1,0 +1,117 @@
+/**
+ * The Feed object: fans the status of many assets out to the sockets that watch a client or everything, at most 4 batches
+ * a second per socket, only the newest frame per asset. One more instance, `tickets`, keeps the one-use socket tickets.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { z } from "zod";
+import type { SingleFrame } from "../schemas/api.ts";
+import { TokenClaims } from "../schemas/api.ts";
+import { Slug } from "../schemas/id.ts";
+import type { Env } from "../workers/stores/config.ts";
+import type { FeedDoor } from "./feed-door.ts";
+import { sendFrame } from "./status-socket.ts";
+
+const batchIntervalMs = 250;
+const ticketLifeMs = 60_000;
+
+const Watch = z.object({ client: Slug.nullable(), project: Slug.nullable() });
+type Watch = z.infer<typeof Watch>;
+
+interface Waiting {
+  clientName: string;
+  projectName: string;
+  frame: SingleFrame;
+}
+
+export class FeedObject extends DurableObject<Env> implements FeedDoor {
+  readonly #waiting = new Map<string, Waiting>();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(
+      "CREATE TABLE IF NOT EXISTS ticket (digest TEXT PRIMARY KEY, claims TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID",
+    );
+  }
+
+  async publish(clientName: string, projectName: string, frame: SingleFrame): Promise<void> {
+    if (this.ctx.getWebSockets().length === 0) return;
+    this.#waiting.set(subjectOf(frame), { clientName, projectName, frame });
+    this.#timer ??= setTimeout(() => this.#flush(), batchIntervalMs);
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
+    const query = new URL(request.url).searchParams;
+    const watch = Watch.parse({ client: query.get("client"), project: query.get("project") });
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    server.serializeAttachment(watch);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async webSocketClose(socket: WebSocket): Promise<void> {
+    socket.close();
+  }
+
+  #flush(): void {
+    this.#timer = null;
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const socket of this.ctx.getWebSockets()) {
+      const watch = Watch.parse(socket.deserializeAttachment());
+      const frames = waiting.filter((subject) => isWatched(watch, subject)).map(({ frame }) => frame);
+      if (frames.length > 0) sendFrame(socket, { type: "batch", frames });
+    }
+  }
+
+  async issueTicket(claims: TokenClaims): Promise<{ ticket: string; expiresAtMs: number }> {
+    const nowMs = Date.now();
+    this.ctx.storage.sql.exec("DELETE FROM ticket WHERE until_ms <= ?", nowMs);
+    const ticket = crypto.randomUUID().replaceAll("-", "") + crypto.randomUUID().replaceAll("-", "");
+    const expiresAtMs = nowMs + ticketLifeMs;
+    this.ctx.storage.sql.exec(
+      "INSERT INTO ticket (digest, claims, until_ms) VALUES (?, ?, ?)",
+      await digestOf(ticket),
+      JSON.stringify(claims),
+      expiresAtMs,
+    );
+    return { ticket, expiresAtMs };
+  }
+
+  async redeemTicket(ticket: string): Promise<TokenClaims | null> {
+    const digest = await digestOf(ticket);
+    const row = this.ctx.storage.sql
+      .exec<{ claims: string }>(
+        "DELETE FROM ticket WHERE digest = ? AND until_ms > ? RETURNING claims",
+        digest,
+        Date.now(),
+      )
+      .next();
+    return row.done ? null : TokenClaims.parse(JSON.parse(row.value.claims));
+  }
+}
+
+/** An asset's progress must not push out its newest document, so they are kept apart. */
+function subjectOf(frame: SingleFrame): string {
+  switch (frame.type) {
+    case "snapshot":
+    case "asset":
+      return `asset:${frame.asset.fileId}`;
+    case "progress":
+      return `progress:${frame.fileId}`;
+    case "alert":
+      return `alert:${frame.id}`;
+  }
+}
+
+function isWatched(watch: Watch, { clientName, projectName }: Waiting): boolean {
+  if (watch.client !== null && watch.client !== clientName) return false;
+  return watch.project === null || watch.project === projectName;
+}
+
+/** Only a digest is stored, so that a look-up by the ticket itself leaks nothing through its timing. */
+async function digestOf(ticket: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(ticket));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,61 @@
+/** What history keeps of an event: enough to tell a person what happened, no checksums by the hundred, no secrets. Pure. */
+import type { AssetEvent } from "../schemas/event.ts";
+import { stepName } from "../schemas/step.ts";
+
+export function historyDetail(event: AssetEvent): Record<string, unknown> {
+  switch (event.type) {
+    case "UploadNoticed": {
+      const { source, ...rest } = event.upload;
+      return { ...rest, source: source.kind === "url" ? { kind: "url", url: withoutQuery(source.url) } : source };
+    }
+    case "SourceProbed":
+      return {
+        container: event.source.container,
+        durationSeconds: event.source.durationSeconds,
+        width: event.source.width,
+        height: event.source.height,
+        videoCodec: event.source.videoCodec,
+      };
+    case "StepDeferred":
+    case "StepFailed":
+      return { step: stepName(event.step), code: event.code, message: event.message };
+    case "StepBegan":
+    case "StepDue":
+    case "StepOverdue":
+      return { step: stepName(event.step) };
+    case "UploadOpened":
+      return { quality: event.quality, key: event.key };
+    case "RenditionUploaded":
+      return { quality: event.quality, frames: event.frames, sizeBytes: event.sizeBytes };
+    case "TranscodeFailed":
+      return { code: event.code, message: event.message };
+    case "LeaseReleased":
+      return { reason: event.reason };
+    case "LeaseRenewed":
+    case "LeaseExpired":
+    case "RetryRequested":
+    case "CancelRequested":
+    case "DeleteRequested":
+    case "UndeleteRequested":
+    case "GraceElapsed":
+      return {};
+    case "OriginalArchived":
+    case "TranscodeClaimed":
+    case "RenditionArchived":
+    case "ArchiveLost":
+    case "CopyPlaced":
+    case "CopyRemoved":
+    case "ProxyRequested":
+    case "ProxyAccessed":
+    case "RetentionElapsed": {
+      const { type: _type, ...rest } = event;
+      return rest;
+    }
+  }
+}
+
+/** Query strings of upload sources may be presigned. */
+function withoutQuery(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
