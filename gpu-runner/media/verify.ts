@@ -1,7 +1,6 @@
 /** Decides whether an encode is whole. ffmpeg's exit status alone proves nothing. Pure. */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
-
-export type EncodeFailure = { code: string; message: string; retryable: boolean };
+import type { EncodeFailure } from "./encode-failure.ts";
 
 export type EncodeEvidence = {
   /** null: killed by a signal. */

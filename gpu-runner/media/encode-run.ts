@@ -1,0 +1,203 @@
+/**
+ * One run of ffmpeg over some renditions: sockets, process, rewriting, uploading, and the end of all of them whatever
+ * happens. What the end means is `verify.ts`'s to say.
+ */
+import { join } from "node:path";
+import type { RenditionPlan } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+import type { Binaries } from "./binaries.ts";
+import { buildEncodeCommand, type EncodeCommand } from "./encode-command.ts";
+import { EncodeError } from "./encode-failure.ts";
+import type { EncoderChoice } from "./encoder-probe.ts";
+import { type FfmpegExit, type FfmpegProgress, startFfmpeg } from "./ffmpeg-process.ts";
+import { CorruptFragmentError } from "./mp4/box.ts";
+import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./mp4/faststart.ts";
+import type { Part } from "./mp4/part-cutter.ts";
+import { type OutputSocket, openOutputSocket } from "./output-socket.ts";
+import { watchForStall } from "./watchdog.ts";
+
+/** Takes one rendition's parts. Parts 2 and up come in order, then the head; part 1 is always the last. */
+export type RenditionSink = {
+  /**
+   * Stores a part; the bytes are the sink's. May reject with an EncodeError. One part is under way at a time, and the
+   * encode goes on meanwhile. Must give up when the signal aborts.
+   */
+  part: (n: number, bytes: Uint8Array, signal: AbortSignal) => Promise<void>;
+};
+
+export type EncodeRunInput = {
+  source: SourceProbe;
+  plans: readonly RenditionPlan[];
+  /** In the plans' order. */
+  sinks: readonly RenditionSink[];
+  /** Room for each plan's moov, where an earlier run found the planned room too small. */
+  reserveBytes?: ReadonlyMap<RenditionPlan["quality"], number>;
+  encoder: EncoderChoice;
+  binaries: Binaries;
+  sourceUrl: string;
+  socketFolder: string;
+  /** Something that moves while the source is being read. */
+  fetchedBytes: () => number;
+  stallTimeoutMs: number;
+  onProgress: (progress: RunProgress) => void;
+  signal: AbortSignal;
+};
+
+export type RunProgress = FfmpegProgress & { renditions: { frames: number; uploadedBytes: number }[] };
+
+export type RunResult = {
+  exitCode: number | null;
+  stderrTail: readonly string[];
+  /** Whether any stream had begun: a run that failed before may be tried with another encoder. */
+  streamed: boolean;
+  renditions: { plan: RenditionPlan; file: FaststartFile | null; overflow: MoovOverflowError | null }[];
+};
+
+type Output = {
+  plan: RenditionPlan;
+  sink: RenditionSink;
+  socket: OutputSocket;
+  frames: number;
+  uploadedBytes: number;
+};
+
+/** Throws what the signal was aborted with, what a sink rejected with, or ENCODER_STALLED. */
+export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([input.signal, stop.signal]);
+  signal.throwIfAborted();
+  const outputs = await openOutputs(input);
+  let frame = 0;
+  const ffmpeg = startFfmpeg(commandOf(input, outputs), input.binaries.ffmpegPath, (progress) => {
+    frame = progress.frame;
+    const renditions = outputs.map(({ frames, uploadedBytes }) => ({ frames, uploadedBytes }));
+    input.onProgress({ ...progress, renditions });
+  });
+  const moved = () =>
+    outputs.reduce((sum, o) => sum + o.socket.receivedBytes() + o.uploadedBytes, frame + input.fetchedBytes());
+  const watchdog = watchForStall(moved, input.stallTimeoutMs, () => stop.abort(stalled(input.stallTimeoutMs)));
+  try {
+    const exited = ffmpeg.exited.then((exit) => {
+      for (const { socket } of outputs) socket.expectNoMore();
+      return exit;
+    });
+    const streams = outputs.map((output) => {
+      const reserveBytes = input.reserveBytes?.get(output.plan.quality) ?? plannedReserveBytes(output.plan);
+      return streamOutput(output, exited, reserveBytes, signal);
+    });
+    const [exit, ends] = await Promise.race([Promise.all([exited, Promise.all(streams)]), aborted(signal)]);
+    return {
+      exitCode: exit.code,
+      stderrTail: exit.stderrTail,
+      streamed: outputs.some((output) => output.socket.receivedBytes() > 0),
+      renditions: outputs.map(({ plan }, i) => ({ plan, ...(ends[i] ?? BROKEN_OFF) })),
+    };
+  } finally {
+    watchdog.stop();
+    // Uploads that are still under way must not outlive the run.
+    stop.abort(new DOMException("the run has ended", "AbortError"));
+    ffmpeg.kill();
+    await Promise.all(outputs.map((output) => output.socket.close()));
+    await ffmpeg.exited;
+  }
+}
+
+async function openOutputs({ plans, sinks, socketFolder }: EncodeRunInput): Promise<Output[]> {
+  return Promise.all(
+    plans.map(async (plan, i) => {
+      const sink = sinks[i];
+      if (!sink) throw new RangeError("a plan has no sink");
+      const socket = await openOutputSocket(join(socketFolder, `${plan.quality}.sock`));
+      return { plan, sink, socket, frames: 0, uploadedBytes: 0 };
+    }),
+  );
+}
+
+function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
+  return buildEncodeCommand({
+    source: input.source,
+    plans: input.plans,
+    encoder: input.encoder.kind,
+    dialect: input.encoder.dialect,
+    input: input.sourceUrl,
+    targets: outputs.map((output) => output.socket.target),
+  });
+}
+
+function plannedReserveBytes(plan: RenditionPlan): number {
+  const fragments = Math.ceil(plan.expectedDurationSeconds / plan.keyframeSeconds) + 1;
+  return moovReserveBytes({ frames: plan.expectedFrames, durationSeconds: plan.expectedDurationSeconds, fragments });
+}
+
+function stalled(timeoutMs: number): EncodeError {
+  const message = `The encode made no progress for ${Math.round(timeoutMs / 1000)} seconds.`;
+  return new EncodeError({ code: "ENCODER_STALLED", message, retryable: true });
+}
+
+/** Never resolves. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+type StreamEnd = { file: FaststartFile | null; overflow: MoovOverflowError | null };
+
+const BROKEN_OFF: StreamEnd = { file: null, overflow: null };
+
+/** One rendition from its socket to its sink. */
+async function streamOutput(
+  output: Output,
+  exited: Promise<FfmpegExit>,
+  reserveBytes: number,
+  signal: AbortSignal,
+): Promise<StreamEnd> {
+  const upload = oneBehind(async ({ n, bytes }) => {
+    const { length } = bytes;
+    await output.sink.part(n, bytes, signal);
+    output.uploadedBytes += length;
+  });
+  try {
+    const file = await rewriteAsFaststart(untilProvenEnd(output.socket.chunks(), exited), {
+      partSizeBytes: output.plan.partSizeBytes,
+      reserveBytes,
+      emit: upload.next,
+      onFrames: (frames) => {
+        output.frames = frames;
+      },
+    });
+    await upload.done();
+    return { file, overflow: null };
+  } catch (error) {
+    if (error instanceof MoovOverflowError) return { file: null, overflow: error };
+    if (!(error instanceof CorruptFragmentError)) throw error;
+    // With its socket gone, an ffmpeg that is still writing fails and ends.
+    await output.socket.close();
+    return BROKEN_OFF;
+  }
+}
+
+/** A socket ends when ffmpeg ends, also when it was killed: only its exit status tells the two apart. */
+async function* untilProvenEnd(chunks: AsyncIterable<Uint8Array>, exited: Promise<FfmpegExit>) {
+  yield* chunks;
+  const { code } = await exited;
+  if (code !== 0) throw new CorruptFragmentError("ffmpeg failed");
+}
+
+/** Lets one upload go on while the next part fills, so that neither the encoder nor the store waits for the other. */
+function oneBehind(store: (part: Part) => Promise<void>): {
+  next: (part: Part) => Promise<void>;
+  done: () => Promise<void>;
+} {
+  let underWay: Promise<void> = Promise.resolve();
+  return {
+    next: async (part) => {
+      await underWay;
+      underWay = store(part);
+      // Reported by the next call; until then it must not count as unhandled.
+      underWay.catch(() => {});
+    },
+    done: () => underWay,
+  };
+}

@@ -1,0 +1,90 @@
+/** A store that serves one file by ranges, and misbehaves on demand. */
+import { once } from "node:events";
+import { open, stat } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { parseRange } from "../source-proxy.ts";
+import type { SourceLocation } from "../source-window.ts";
+
+export type OriginFaults = {
+  /** Drop the connection after this many bytes of each of the first `cuts` bodies. */
+  cutAfterBytes?: number;
+  cuts?: number;
+  /** Refuse a signature once this many requests were made with it. */
+  requestsPerSignature?: number;
+  /** Answer this instead, while it returns a status. */
+  status?: (request: number) => number | null;
+  /** Send headers and half of the body, then nothing. */
+  stalls?: number;
+};
+
+export type OriginServer = {
+  location: () => Promise<SourceLocation>;
+  requests: () => number;
+  signatures: () => number;
+  etag: string;
+  close: () => Promise<void>;
+};
+
+export async function startOrigin(file: string, faults: OriginFaults = {}): Promise<OriginServer> {
+  const { size } = await stat(file);
+  const handle = await open(file);
+  const etag = '"0123456789abcdef0123456789abcdef"';
+  const used = new Map<string, number>();
+  let requests = 0;
+  let cutsLeft = faults.cuts ?? 0;
+  let stallsLeft = faults.stalls ?? 0;
+
+  async function answer(request: IncomingMessage, response: ServerResponse) {
+    requests++;
+    const signature = new URL(request.url ?? "/", "http://origin").searchParams.get("signature") ?? "";
+    const uses = (used.get(signature) ?? 0) + 1;
+    used.set(signature, uses);
+    const status = faults.status?.(requests) ?? null;
+    if (status !== null) return void response.writeHead(status).end("refused");
+    if (uses > (faults.requestsPerSignature ?? Number.POSITIVE_INFINITY)) return void response.writeHead(403).end();
+    if (request.headers["if-match"] !== undefined && request.headers["if-match"] !== etag) {
+      return void response.writeHead(412).end();
+    }
+    const range = parseRange(request.headers.range, size);
+    if (range === null || range === "unsatisfiable") return void response.writeHead(416).end();
+    const bytes = Buffer.alloc(range.to - range.from + 1);
+    await handle.read(bytes, 0, bytes.length, range.from);
+    const headers = { "content-range": `bytes ${range.from}-${range.to}/${size}`, "content-length": bytes.length };
+    response.writeHead(206, { ...headers, etag });
+    if (cutsLeft > 0 && bytes.length > (faults.cutAfterBytes ?? 0)) {
+      cutsLeft--;
+      return void response.write(bytes.subarray(0, faults.cutAfterBytes), () => response.destroy());
+    }
+    if (stallsLeft > 0) {
+      stallsLeft--;
+      return void response.write(bytes.subarray(0, bytes.length / 2));
+    }
+    response.end(bytes);
+  }
+
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => response.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  let signatures = 0;
+  return {
+    location: async () => ({
+      url: `http://127.0.0.1:${port}/original.mov?signature=secret-${++signatures}`,
+      etag,
+      sizeBytes: size,
+    }),
+    requests: () => requests,
+    signatures: () => signatures,
+    etag,
+    close: async () => {
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+      await handle.close();
+    },
+  };
+}
