@@ -1,4 +1,7 @@
-/** Three suites: `unit` in Node, `workers` inside workerd with the real bindings, `e2e` with real processes. */
+/**
+ * Three suites: `unit` in Node, `workers` inside workerd with the real bindings, `e2e` with real processes. One after the
+ * other: a two-core machine cannot encode video and keep a promise about seconds at the same time.
+ */
 import { existsSync } from "node:fs";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -12,6 +15,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          sequence: { groupOrder: 0 },
           environment: "node",
           include: [
             "{schemas,gpu-runner,lucid-agent,dev,bench,dashboard}/**/*.test.ts",
@@ -30,6 +34,7 @@ export default defineConfig({
         ],
         test: {
           name: "workers",
+          sequence: { groupOrder: 1 },
           include: ["workers/**/*.test.ts", "durable-objects/**/*.test.ts"],
           exclude: ["durable-objects/machine/**"],
           setupFiles: ["./test/migration-worker.ts"],
@@ -39,6 +44,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          sequence: { groupOrder: 2 },
           environment: "node",
           include: ["test/e2e/**/*.test.ts"],
           fileParallelism: false,
