@@ -62,6 +62,7 @@ export function startFfmpeg(
 export function fluentCommand(command: EncodeCommand, ffmpegPath: string): ffmpeg.FfmpegCommand {
   const run = ffmpeg({ source: command.input, stdoutLines: STDERR_TAIL_LINES });
   run.setFfmpegPath(ffmpegPath);
+  surviveSpawnFailure(run);
   // Spread, as one array argument would be split at spaces.
   run.inputOptions(...spread(command.inputOptions));
   run.complexFilter(command.filterGraph);
@@ -70,6 +71,22 @@ export function fluentCommand(command: EncodeCommand, ffmpegPath: string): ffmpe
     run.outputOptions(...spread(output.options));
   }
   return run;
+}
+
+/**
+ * When the process cannot be started at all, fluent-ffmpeg reads from output buffers that were never made and brings
+ * the whole runner down. Empty ones stand in.
+ */
+function surviveSpawnFailure(run: object): void {
+  const inner = run as { _spawnFfmpeg: (...args: unknown[]) => void };
+  const spawn = inner._spawnFfmpeg.bind(run);
+  const noLines = { get: () => "" };
+  inner._spawnFfmpeg = (...args) => {
+    const ended = args.pop() as (error: unknown, stdout: unknown, stderr: unknown) => void;
+    spawn(...args, (error: unknown, stdout: unknown = noLines, stderr: unknown = noLines) =>
+      ended(error, stdout, stderr),
+    );
+  };
 }
 
 function spread(options: string[]): [string[]] {

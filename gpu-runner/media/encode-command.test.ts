@@ -1,0 +1,135 @@
+import { describe, expect, test } from "vitest";
+import { defaultLadder } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { planLadder } from "../../schemas/plan-ladder.ts";
+import {
+  buildEncodeCommand,
+  type EncodeCommandInput,
+  filterGraph,
+  SOURCE_LIMITS,
+  toArguments,
+} from "./encode-command.ts";
+import { fluentCommand } from "./ffmpeg-process.ts";
+
+const source: SourceProbe = {
+  container: "mov,mp4,m4a,3gp,3g2,mj2",
+  durationSeconds: 20,
+  videoDurationSeconds: 20,
+  width: 960,
+  height: 540,
+  codedWidth: 960,
+  codedHeight: 540,
+  sar: { num: 1, den: 1 },
+  rotation: 0,
+  fps: { num: 30000, den: 1001 },
+  vfr: false,
+  videoCodec: "prores",
+  pixelFormat: "yuv422p10le",
+  bitDepth: 10,
+  interlaced: false,
+  hdr: null,
+  colorMatrix: "bt709",
+  colorPrimaries: "bt709",
+  colorTransfer: "bt709",
+  fullRange: false,
+  audio: [{ codec: "pcm_s24le", channels: 2, sampleRateHz: 48_000, language: null }],
+  timecode: "01:00:00;00",
+};
+
+function input(changes: Partial<EncodeCommandInput> = {}): EncodeCommandInput {
+  const plans = planLadder(changes.source ?? source, defaultLadder);
+  return {
+    source,
+    plans,
+    encoder: "x264",
+    dialect: { frameRateModeOption: "-fps_mode", bFrameReferences: true },
+    input: "http://127.0.0.1:4000/secret",
+    targets: plans.map((plan) => `unix:/tmp/encode-x/${plan.quality}.sock`),
+    ...changes,
+  };
+}
+
+const GRAPH_END =
+  "out_color_matrix=bt709:out_range=limited,setsar=1,format=yuv420p,setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
+
+test("two rungs on the CPU, word for word", () => {
+  const rung = (i: number, rate: number, quality: string) =>
+    `-map [v${i}] -map 0:a:0 -map_metadata -1 -map_chapters -1 -fps_mode cfr -c:v libx264 -preset fast -profile:v high -crf 22 ` +
+    `-maxrate ${rate} -bufsize ${rate * 2} -keyint_min 60 -sc_threshold 0 -g 60 -force_key_frames expr:gte(t,n_forced*2) ` +
+    "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv -c:a aac -b:a 128000 -ac 2 -ar 48000 " +
+    "-timecode 01:00:00;00 -max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -f mp4 " +
+    `unix:/tmp/encode-x/${quality}.sock`;
+  const graph =
+    "[0:V:0]split=2[s0][s1];" +
+    `[s0]scale=640:360:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v0];` +
+    `[s1]scale=960:540:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v1]`;
+  expect(toArguments(buildEncodeCommand(input())).join(" ")).toBe(
+    `-hide_banner -nostdin -v warning -nostats -progress pipe:2 ${SOURCE_LIMITS.join(" ")} -i http://127.0.0.1:4000/secret ` +
+      `-filter_complex ${graph} ${rung(0, 800_000, "360p")} ${rung(1, 1_600_000, "540p")}`,
+  );
+});
+
+test("NVENC, on a card that has no B frames as references", () => {
+  const dialect = { frameRateModeOption: "-vsync", bFrameReferences: false } as const;
+  const [first] = buildEncodeCommand(input({ encoder: "nvenc", dialect })).outputs;
+  expect(first?.options.join(" ")).toContain(
+    "-vsync cfr -c:v h264_nvenc -preset p5 -tune hq -profile:v high -rc vbr -cq 23 -b:v 0 -maxrate 800000 -bufsize 1600000 " +
+      "-spatial-aq 1 -aq-strength 8 -temporal-aq 1 -rc-lookahead 20 -bf 3 -no-scenecut 1 -forced-idr 1 -g 60",
+  );
+});
+
+test("fluent-ffmpeg hands on exactly the arguments that were built", () => {
+  const command = buildEncodeCommand(input());
+  const run = fluentCommand(command, "ffmpeg") as unknown as { _getArguments: () => string[] };
+  expect(run._getArguments()).toEqual(toArguments(command));
+});
+
+describe("the filter graph", () => {
+  const graphOf = (changes: Partial<SourceProbe>, rungs = 1) => {
+    const changed = { ...source, ...changes };
+    return filterGraph(changed, planLadder(changed, defaultLadder).slice(0, rungs));
+  };
+
+  test("one rendition needs no split", () => {
+    expect(graphOf({})).toBe(`[0:V:0]scale=640:360:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v0]`);
+  });
+
+  test("deinterlaces before it changes the rate, and does both once", () => {
+    const fps = { num: 120, den: 1 };
+    expect(graphOf({ interlaced: true, fps }, 2)).toMatch(
+      /^\[0:V:0\]bwdif=mode=send_frame:parity=auto:deint=interlaced,fps=60\/1,split=2\[s0\]\[s1\];\[s0\]scale/,
+    );
+  });
+
+  test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {
+    const graph = graphOf({ hdr: "hlg", width: 1920, height: 1080, colorMatrix: "bt2020nc" }, 4);
+    expect(graph).toContain(
+      "[0:V:0]zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100,",
+    );
+    expect(graph).not.toContain("in_color_matrix");
+  });
+
+  test("takes the matrix from the file, else from the size, and none for RGB", () => {
+    expect(graphOf({ colorMatrix: "bt470bg" })).toContain("in_color_matrix=bt601");
+    expect(graphOf({ colorMatrix: null, codedHeight: 576 })).toContain("in_color_matrix=bt601");
+    expect(graphOf({ colorMatrix: null, codedHeight: 720 })).toContain("in_color_matrix=bt709");
+    expect(graphOf({ colorMatrix: null, pixelFormat: "gbrp10le" })).not.toContain("in_color_matrix");
+  });
+});
+
+describe("sound", () => {
+  const soundOf = (audio: SourceProbe["audio"]) => {
+    const changed = { ...source, audio };
+    return buildEncodeCommand(input({ source: changed })).outputs[0]?.options.join(" ") ?? "";
+  };
+  const track = { codec: "aac", channels: 2, sampleRateHz: 48_000, language: null };
+
+  test("is left out where there is none, or none that can be decoded", () => {
+    expect(soundOf([])).not.toMatch(/0:a|-c:a/);
+    expect(soundOf([{ ...track, codec: "unknown" }])).not.toMatch(/0:a|-c:a/);
+  });
+
+  test("is the first track that can be decoded", () => {
+    expect(soundOf([{ ...track, codec: "unknown" }, track])).toContain("-map 0:a:1");
+  });
+});

@@ -1,0 +1,152 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { openSourceProxy, parseRange, type SourceProxy, type SourceProxyOptions } from "./source-proxy.ts";
+import { makeTestFolder } from "./testing/ffmpeg-clip.ts";
+import { type OriginFaults, type OriginServer, startOrigin } from "./testing/origin-server.ts";
+
+const SIZE = 3_000_001;
+let folder: Awaited<ReturnType<typeof makeTestFolder>>;
+let file: string;
+const content = randomBytes(SIZE);
+let origin: OriginServer;
+let proxy: SourceProxy;
+
+beforeAll(async () => {
+  folder = await makeTestFolder();
+  file = join(folder.path, "original.bin");
+  await writeFile(file, content);
+});
+afterAll(() => folder.remove());
+afterEach(async () => {
+  await proxy.close();
+  await origin.close();
+});
+
+async function open(faults: OriginFaults = {}, options: Partial<SourceProxyOptions> = {}) {
+  origin = await startOrigin(file, faults);
+  proxy = await openSourceProxy({
+    location: await origin.location(),
+    freshUrl: origin.location,
+    sleep: async () => {},
+    ...options,
+  });
+}
+
+async function get(range?: string): Promise<{ status: number; body: Buffer }> {
+  const response = await fetch(proxy.url, range ? { headers: { range } } : {});
+  return { status: response.status, body: Buffer.from(await response.arrayBuffer()) };
+}
+
+describe("delivers", () => {
+  test("the whole file and any range of it", async () => {
+    await open();
+    expect((await get()).body.equals(content)).toBe(true);
+    const middle = await get("bytes=1000-1999");
+    expect(middle.status).toBe(206);
+    expect(middle.body.equals(content.subarray(1000, 2000))).toBe(true);
+    expect((await get("bytes=2999990-")).body.equals(content.subarray(2_999_990))).toBe(true);
+    expect((await get("bytes=-5")).body.equals(content.subarray(-5))).toBe(true);
+    expect((await get(`bytes=${SIZE}-`)).status).toBe(416);
+    expect(proxy.failure()).toBeNull();
+  });
+
+  test("through cuts, a stall and expired signatures", async () => {
+    await open({ cutAfterBytes: 100_000, cuts: 5, stalls: 1, requestsPerSignature: 2 }, { stallTimeoutMs: 200 });
+    expect((await get("bytes=0-")).body.equals(content)).toBe(true);
+    expect(origin.signatures()).toBeGreaterThan(2);
+    expect(proxy.failure()).toBeNull();
+  });
+
+  test("through a store that is down for a moment, or throttles with 403", async () => {
+    await open({ status: (n) => (n <= 3 ? 503 : n <= 5 ? 403 : null) });
+    expect((await get("bytes=0-")).body.equals(content)).toBe(true);
+  });
+
+  test("nothing to who does not know its path", async () => {
+    await open();
+    expect((await fetch(new URL("/", proxy.url))).status).toBe(404);
+    expect(origin.requests()).toBe(0);
+  });
+
+  test("a probe's short look reads little of a large file", async () => {
+    await open();
+    const response = await fetch(proxy.url, { headers: { range: "bytes=0-" } });
+    const body = response.body?.getReader();
+    await body?.read();
+    await body?.cancel();
+    expect(proxy.fetchedBytes()).toBeLessThan(SIZE);
+  });
+});
+
+describe("remembers what it could not deliver", () => {
+  const failing = async (faults: OriginFaults, options: Partial<SourceProxyOptions> = {}) => {
+    const reported: unknown[] = [];
+    await open(faults, { onFailure: (failure) => reported.push(failure), maxFruitlessTries: 3, ...options });
+    await expect(get("bytes=0-")).rejects.toThrow();
+    expect(reported).toEqual([proxy.failure()]);
+    expect(proxy.failure()?.message).not.toMatch(/secret|http|127\.0/);
+    return proxy.failure();
+  };
+
+  test("an original that is not there", async () => {
+    expect(await failing({ status: () => 404 })).toMatchObject({ code: "ORIGINAL_MISSING", retryable: false });
+  });
+
+  test("an original that was replaced", async () => {
+    expect(await failing({ status: (n) => (n > 1 ? 412 : null) })).toMatchObject({
+      code: "SOURCE_CHANGED",
+      retryable: false,
+    });
+  });
+
+  test("a store that stays down, refuses for good, or stalls for good", async () => {
+    expect(await failing({ status: () => 500 })).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
+    await proxy.close();
+    await origin.close();
+    expect(await failing({ status: () => 403 })).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
+    await proxy.close();
+    await origin.close();
+    // A stall after half of what was asked is progress each time, so the size asked for must run out.
+    const stalled = await failing({ status: (n) => (n > 2 ? 500 : null), stalls: 2 }, { stallTimeoutMs: 50 });
+    expect(stalled).toMatchObject({ code: "SOURCE_UNREADABLE" });
+  });
+
+  test("a fresh URL that cannot be had, or leads to another size", async () => {
+    const none = await failing(
+      { status: () => 403 },
+      { freshUrl: () => Promise.reject(new Error("no http://secret")) },
+    );
+    expect(none).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
+    await proxy.close();
+    await origin.close();
+    const other = async () => ({ ...(await origin.location()), sizeBytes: 1 });
+    expect(await failing({ status: () => 403 }, { freshUrl: other })).toMatchObject({ code: "SOURCE_CHANGED" });
+  });
+
+  test("but not a reader that goes away", async () => {
+    await open();
+    const abort = new AbortController();
+    const response = await fetch(proxy.url, { signal: abort.signal });
+    await response.body?.getReader().read();
+    abort.abort();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(proxy.failure()).toBeNull();
+  });
+});
+
+test.each([
+  ["bytes=0-", 10, { from: 0, to: 9 }],
+  ["bytes=3-100", 10, { from: 3, to: 9 }],
+  ["bytes=-3", 10, { from: 7, to: 9 }],
+  ["bytes=10-", 10, "unsatisfiable"],
+  ["bytes=5-4", 10, "unsatisfiable"],
+  ["bytes=-", 10, null],
+  ["bytes=0-1,3-4", 10, null],
+  [undefined, 10, null],
+])("range %s of %i bytes", async (header, size, expected) => {
+  origin = await startOrigin(file);
+  proxy = await openSourceProxy({ location: await origin.location(), freshUrl: origin.location });
+  expect(parseRange(header, size)).toEqual(expected);
+});
