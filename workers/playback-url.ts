@@ -3,7 +3,7 @@
  * serves GET and HEAD; everything else that decides what is served, and how long, is.
  */
 import { z } from "zod";
-import { FileId } from "../schemas/id.ts";
+import { FileId, FileName } from "../schemas/id.ts";
 import { edgeKey, parseEdgeKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { Refusal } from "./problem.ts";
@@ -13,7 +13,8 @@ export interface PlaybackTarget {
   fileId: string;
   jobId: string;
   quality: Quality;
-  download: boolean;
+  /** The name that a download is saved under; null plays in place. Signed, so that a hit needs no look at the asset. */
+  downloadName: string | null;
   expiresAtSeconds: number;
 }
 
@@ -23,13 +24,14 @@ const Query = z.object({
   kid: z.string().min(1).max(64),
   sig: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
   download: z.literal("1").optional(),
+  name: FileName.optional(),
 });
 
 const pathOf = (target: PlaybackTarget) => `/${edgeKey(target.jobId, target.quality)}`;
 
-/** One field a line: none of them can hold a line break, so no two targets sign the same text. */
+/** One field a line: none of them can hold a line break (a FileName neither), so no two targets sign the same text. */
 function canonicalText(target: PlaybackTarget, kid: string): string {
-  const fields = [pathOf(target), target.fileId, String(target.expiresAtSeconds), target.download ? "1" : "0", kid];
+  const fields = [pathOf(target), target.fileId, String(target.expiresAtSeconds), target.downloadName ?? "", kid];
   return ["playback-v1", ...fields].join("\n");
 }
 
@@ -47,7 +49,10 @@ export async function signPlaybackUrl(publicUrl: string, keys: Keyring, target: 
   url.searchParams.set("exp", String(target.expiresAtSeconds));
   url.searchParams.set("kid", kid);
   url.searchParams.set("sig", base64Url(signature));
-  if (target.download) url.searchParams.set("download", "1");
+  if (target.downloadName !== null) {
+    url.searchParams.set("download", "1");
+    url.searchParams.set("name", target.downloadName);
+  }
   return url.href;
 }
 
@@ -64,7 +69,7 @@ export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number):
     fileId: query.data.asset,
     jobId: parts.jobId,
     quality: parts.quality,
-    download: query.data.download === "1",
+    downloadName: query.data.download === "1" ? (query.data.name ?? null) : null,
     expiresAtSeconds: Number(query.data.exp),
   };
   const named = keys.find(({ kid }) => kid === query.data.kid);

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
 import { logError } from "./log.ts";
+import { StoreFailure } from "./stores/store-failure.ts";
 
 /** The codes that a door may answer with, and the status of each. */
 const statusOf = {
@@ -91,12 +92,27 @@ export function requestFacts(request: Request): RequestFacts {
   return { requestId: crypto.randomUUID(), method: request.method, path: new URL(request.url).pathname };
 }
 
+/** Durable Objects mark what a moved or overloaded object throws. */
+function isPassing(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  const marks = thrown as { retryable?: unknown; overloaded?: unknown };
+  return marks.retryable === true || marks.overloaded === true;
+}
+
+function refusalOf(thrown: unknown): Refusal {
+  if (thrown instanceof Refusal) return thrown;
+  if (thrown instanceof StoreFailure) {
+    if (thrown.code === "BAD_REQUEST") return new Refusal("BAD_REQUEST", thrown.message);
+    const code = thrown.code === "WASABI_UNAVAILABLE" ? thrown.code : "UNAVAILABLE";
+    return new Refusal(code, `${failureFacts[thrown.code].title}. Try again shortly.`, { cause: thrown });
+  }
+  if (isPassing(thrown)) return new Refusal("UNAVAILABLE", "The asset is busy. Try again shortly.", { cause: thrown });
+  return new Refusal("INTERNAL", "The request could not be carried out. It has been logged under this request id.");
+}
+
 /** The one mapping from what was thrown to the wire. What nobody foresaw is logged whole and told as INTERNAL. */
 export function problemResponse(thrown: unknown, facts: RequestFacts): Response {
-  const refusal =
-    thrown instanceof Refusal
-      ? thrown
-      : new Refusal("INTERNAL", "The request could not be carried out. It has been logged under this request id.");
+  const refusal = refusalOf(thrown);
   if (refusal.status >= 500) logError("request failed", { ...facts, code: refusal.code }, refusal.cause ?? thrown);
   const body: ProblemBody = {
     type: `/problems/${refusal.code}`,

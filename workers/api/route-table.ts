@@ -1,0 +1,46 @@
+/** Every route of the API, in the order in which openapi.json tells them. Delivery has a door of its own. */
+import { z } from "zod";
+import { alerts, deadLetters, retryAsset } from "./admin.ts";
+import { agentCallback } from "./agent-callback.ts";
+import { assetHistory, listAssets, oneAsset } from "./asset.ts";
+import { deliveryPaths } from "./delivery-description.ts";
+import { health } from "./health.ts";
+import { openApiDocument } from "./open-api.ts";
+import { originalAccess } from "./original-access.ts";
+import { playback } from "./playback.ts";
+import { problemPage } from "./problem-page.ts";
+import { jsonResponse, type Route, route } from "./route.ts";
+import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
+import { assetStatus, feedStatus, issueTicket } from "./status-socket.ts";
+import { uploadWebhook } from "./upload-webhook.ts";
+
+export const routes: readonly Route[] = [
+  uploadWebhook,
+  listAssets,
+  oneAsset,
+  assetHistory,
+  assetStatus,
+  feedStatus,
+  issueTicket,
+  playback,
+  originalAccess,
+  runnerSocket,
+  runnerParts,
+  runnerSource,
+  agentCallback,
+  retryAsset,
+  deadLetters,
+  alerts,
+  health,
+  problemPage,
+  route({
+    method: "GET",
+    path: "/openapi.json",
+    summary: "This description.",
+    access: { by: "anyone" },
+    answers: { 200: z.looseObject({ openapi: z.string() }) },
+    async handle({ config, requestId }) {
+      return jsonResponse(200, openApiDocument(routes, config.publicUrl, deliveryPaths), requestId);
+    },
+  }),
+];

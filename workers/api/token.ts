@@ -1,0 +1,37 @@
+/** Bearer tokens: HS256 JWTs by `kid`. Says who calls; what they may do is each route's. */
+import { errors, jwtVerify } from "jose";
+import { TokenClaims } from "../../schemas/api.ts";
+import { Refusal } from "../problem.ts";
+import type { Keyring } from "../stores/config.ts";
+
+/** @throws Refusal UNAUTHENTICATED */
+export async function verifyToken(headers: Headers, keys: Keyring, nowMs: number): Promise<TokenClaims> {
+  const token = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i.exec(headers.get("authorization") ?? "");
+  if (token?.[1] === undefined) throw unauthenticated("A bearer token is needed.");
+  const verified = await jwtVerify(token[1], ({ kid }) => secretOf(keys, kid), {
+    algorithms: ["HS256"],
+    currentDate: new Date(nowMs),
+    requiredClaims: ["exp"],
+  }).catch((error: unknown) => {
+    if (error instanceof errors.JWTExpired) throw unauthenticated("The bearer token has expired.");
+    if (error instanceof errors.JOSEError || error instanceof Refusal) throw unauthenticated("The token is not valid.");
+    throw error;
+  });
+  const claims = TokenClaims.safeParse(verified.payload);
+  if (!claims.success) throw unauthenticated("The token lacks a claim: sub, role, clients and exp are needed.");
+  return claims.data;
+}
+
+function secretOf(keys: Keyring, kid: string | undefined): Uint8Array {
+  const named = keys.find((key) => key.kid === kid);
+  if (named === undefined) throw unauthenticated("The token is not valid.");
+  return named.secret;
+}
+
+export function unauthenticated(detail: string): Refusal {
+  return new Refusal("UNAUTHENTICATED", detail, { headers: { "www-authenticate": "Bearer" } });
+}
+
+export function mayReachClient(claims: TokenClaims, clientName: string): boolean {
+  return claims.clients.includes("*") || claims.clients.includes(clientName);
+}

@@ -1,0 +1,54 @@
+/** The upload webhook: a signed notice that an original is in Wasabi, or at a URL that it can be fetched from. */
+import { assetDoor } from "../../durable-objects/asset-door.ts";
+import { UploadAccepted, UploadWebhook } from "../../schemas/api.ts";
+import type { UploadDeclaration } from "../../schemas/event.ts";
+import { parseOriginalKey } from "../../schemas/key.ts";
+import { Refusal } from "../problem.ts";
+import { reply, route } from "./route.ts";
+
+export const uploadWebhook = route({
+  method: "POST",
+  path: "/v1/webhooks/upload",
+  summary: "Tell that an original has been uploaded. The same again changes nothing and answers 200.",
+  access: { by: "signature", secretOf: (config) => config.uploadWebhookSecret },
+  body: UploadWebhook,
+  answers: { 202: UploadAccepted, 200: UploadAccepted },
+  async handle({ env, caller }, { body }) {
+    const upload = body.data;
+    refuseForeignKey(upload);
+    const by = `webhook:${caller.webhookId}`;
+    const result = await assetDoor(env.ASSET, upload.fileId).apply({
+      key: by,
+      by,
+      event: { type: "UploadNoticed", upload },
+    });
+    if (result.outcome === "conflict") {
+      throw new Refusal("CONFLICT", "This fileId is known with other data.", { errors: result.errors });
+    }
+    if (result.outcome === "rejected" || result.asset === null) {
+      throw new Refusal("CONFLICT", result.reason ?? "This fileId cannot take an upload now.");
+    }
+    const { fileId, state, links } = result.asset;
+    const accepted = { fileId, state, links };
+    return result.created ? reply(202, accepted) : reply(200, accepted);
+  },
+});
+
+/** A notice may name any object of the bucket but one that is ours to write, or another file's original. */
+function refuseForeignKey(upload: UploadDeclaration): void {
+  if (upload.source.kind !== "wasabi") return;
+  const { key } = upload.source;
+  const refuse = (message: string) => {
+    throw new Refusal("BAD_REQUEST", "The request's body is not valid.", {
+      errors: [{ path: "data.source.key", message }],
+    });
+  };
+  if (key.startsWith("/") || key.split("/").some((part) => part === "." || part === "..")) {
+    refuse("must be an object's key, without a leading / and without . or .. between slashes");
+  }
+  if (key.startsWith("proxies/")) refuse("must not lie under proxies/, where renditions are kept");
+  const owner = parseOriginalKey(key);
+  if (owner !== null && (owner.fileId !== upload.fileId || owner.clientName !== upload.clientName)) {
+    refuse("is another file's original");
+  }
+}
