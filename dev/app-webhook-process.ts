@@ -46,7 +46,7 @@ async function answer(request: IncomingMessage): Promise<[status: number, text: 
 }
 
 const server = createServer((request, response) => {
-  answer(request)
+  void answer(request)
     .catch((error: unknown): [number, string] => [500, String(error)])
     .then(([status, text]) => {
       console.log(

@@ -8,8 +8,9 @@ export async function receiveConfig<Schema extends z.ZodType>(schema: Schema): P
   if (process.send === undefined) {
     throw new Error("This process is started by the stack (npm start), which hands it its configuration.");
   }
+  // The lifeline let go of the channel; until the configuration is here it is what keeps this process alive.
+  process.channel?.ref();
   const message = await new Promise<unknown>((resolve) => process.once("message", resolve));
-  // The listener above keeps the channel open; the lifeline watches it from here on without holding the process.
   process.channel?.unref();
   return schema.parse(message);
 }

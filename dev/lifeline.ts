@@ -4,7 +4,8 @@
  */
 import { isMainThread } from "node:worker_threads";
 
-const graceMs = 3_000;
+// Longer than the runner takes to hand its job back.
+const graceMs = 6_000;
 
 if (isMainThread && process.send !== undefined) {
   process.on("disconnect", () => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
+import { pullQueueUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
 
 const token = "a-token-of-runners";
 let miniflare: Miniflare;
@@ -40,7 +40,7 @@ beforeAll(async () => {
   );
   await miniflare.ready;
   const url = await miniflare.unsafeGetDirectURL(pullQueueWorkerName);
-  base = `${url.origin}/client/v4/accounts/local/queues/transcode/messages`;
+  base = pullQueueUrl(Number(url.port), "transcode");
 });
 
 afterAll(() => miniflare.dispose());

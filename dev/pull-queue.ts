@@ -16,9 +16,9 @@ export const pullQueueWorkerName = "pull-queue";
 /** The account id of the local stack: the pull API's path has one. */
 const accountId = "local";
 
-/** The queue's base in the pull API: `/messages/pull` and `/messages/ack` hang below it. */
+/** The queue's base in the pull API: `/pull` and `/ack` hang below it. */
 export function pullQueueUrl(port: number, queueName: string): string {
-  return `http://127.0.0.1:${port}/client/v4/accounts/${accountId}/queues/${queueName}`;
+  return `http://127.0.0.1:${port}/client/v4/accounts/${accountId}/queues/${queueName}/messages`;
 }
 
 export async function pullQueueWorker(config: PullQueueConfig): Promise<V4WorkerOptions> {

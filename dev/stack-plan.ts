@@ -21,7 +21,8 @@ export type StackShape = {
   secrets: Secrets;
   tokens: StackFile["tokens"];
   policy: Record<string, unknown> | null;
-  runners: number;
+  /** One health port per gpu-runner. */
+  runnerPorts: readonly number[];
   agent: boolean;
 };
 
@@ -166,26 +167,24 @@ export function childPlans(shape: StackShape): ChildPlan[] {
     readyTimeoutMs: 30_000,
   };
 
-  const runner = (n: number): ChildPlan => ({
-    name: shape.runners === 1 ? "gpu-runner" : `gpu-runner-${n}`,
-    entry: fromRepository("gpu-runner/main.ts"),
-    env: {
-      MMF_API_URL: file.api,
-      MMF_RUNNER_TOKEN: shape.tokens.runner,
-      MMF_PULL_URL: file.pull.url,
-      MMF_PULL_TOKEN: file.pull.token,
-      MMF_RUNNER_ID: `local-${n}`,
-    },
-    logFile: logFile(shape.runners === 1 ? "gpu-runner" : `gpu-runner-${n}`),
-    isReady: async ({ lines }) => lines.some((line) => line.includes("pulling")),
-    readyTimeoutMs: 60_000,
+  const runners = shape.runnerPorts.map((healthPort, index): ChildPlan => {
+    const name = shape.runnerPorts.length === 1 ? "gpu-runner" : `gpu-runner-${index + 1}`;
+    return {
+      name,
+      entry: fromRepository("gpu-runner/main.ts"),
+      args: ["--poll-ms", "300", "--health-port", String(healthPort)],
+      env: {
+        MMF_API_URL: file.api,
+        MMF_RUNNER_TOKEN: shape.tokens.runner,
+        MMF_PULL_URL: file.pull.url,
+        MMF_PULL_TOKEN: file.pull.token,
+        MMF_RUNNER_ID: `local-${index + 1}`,
+      },
+      logFile: logFile(name),
+      isReady: () => answersOk(`${origin(healthPort)}/healthz`),
+      readyTimeoutMs: 60_000,
+    };
   });
 
-  return [
-    wasabi,
-    appWebhook,
-    worker,
-    ...(shape.agent ? [agent] : []),
-    ...Array.from({ length: shape.runners }, (_, index) => runner(index + 1)),
-  ];
+  return [wasabi, appWebhook, worker, ...(shape.agent ? [agent] : []), ...runners];
 }

@@ -15,7 +15,7 @@ import { type ChildEvent, type SupervisedChild, superviseChild } from "./supervi
 
 export type StackOptions = {
   dataDirectory: string;
-  /** The API's port; null: the last run's, else 8787, else any. */
+  /** The API's port; null: the last run's, else 8787, else any. 0: the last run's, else any. */
   port: number | null;
   runners: number;
   agent: boolean;
@@ -56,27 +56,33 @@ const KeptPorts = z.object({
 const defaultApiPort = 8787;
 const tokenLifetime = "30d";
 
-async function settlePorts(options: StackOptions, dataDirectory: string): Promise<Ports> {
+async function settlePorts(
+  options: StackOptions,
+  dataDirectory: string,
+): Promise<{ ports: Ports; runnerPorts: number[] }> {
   const path = join(dataDirectory, "ports.json");
   const kept = await readJson(path, KeptPorts);
   if (options.port !== null && options.port !== 0 && !(await isFree(options.port))) {
     throw new Error(`Port ${options.port} is in use. Choose another with --port N, or leave --port out.`);
   }
+  const runnerNames = Array.from({ length: options.runners }, (_, index) => `runner-${index + 1}`);
   const chosen = await choosePorts({
-    api: options.port === 0 ? null : (options.port ?? kept?.api ?? defaultApiPort),
+    api: options.port || (kept?.api ?? (options.port === 0 ? null : defaultApiPort)),
     pull: kept?.pull ?? null,
     wasabi: kept?.wasabi ?? null,
     agent: kept?.agent ?? null,
     appWebhook: kept?.appWebhook ?? null,
+    ...Object.fromEntries(runnerNames.map((name) => [name, null])),
   });
+  const ports = KeptPorts.parse(chosen);
   for (const name of ["api", "wasabi"] as const) {
     const from = kept?.[name];
-    if (from !== undefined && from !== chosen[name]) {
-      options.onEvent?.({ type: "port-moved", name, from, to: chosen[name] });
+    if (from !== undefined && from !== ports[name]) {
+      options.onEvent?.({ type: "port-moved", name, from, to: ports[name] });
     }
   }
-  await writePrivateJson(path, chosen);
-  return chosen;
+  await writePrivateJson(path, ports);
+  return { ports, runnerPorts: runnerNames.flatMap((name) => new Map(Object.entries(chosen)).get(name) ?? []) };
 }
 
 async function mintTokens(secrets: Secrets): Promise<StackFile["tokens"]> {
@@ -135,11 +141,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const secrets = await loadSecrets(dataDirectory);
     const shape: StackShape = {
       dataDirectory,
-      ports: await settlePorts(options, dataDirectory),
+      ...(await settlePorts(options, dataDirectory)),
       secrets,
       tokens: await mintTokens(secrets),
       policy: options.policy,
-      runners: options.runners,
       agent: options.agent,
     };
     const pids = (): Record<string, number> => {

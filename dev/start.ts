@@ -3,12 +3,12 @@ import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { bad, bold, dim, good, terminalColumns, warm } from "./paint.ts";
+import { bad, bold, dim, good, warm } from "./paint.ts";
 import { isAlive } from "./process-tree.ts";
 import { type Stack, type StackEvent, startStack } from "./stack.ts";
 import { stackFilePath } from "./stack-file.ts";
 import { findHolder } from "./stack-lock.ts";
-import { renderTable } from "./table.ts";
+import { padEnd } from "./text-width.ts";
 
 const help = `Usage: npm start [-- options]
 
@@ -116,27 +116,20 @@ function report(event: StackEvent): void {
 function announce(stack: Stack, dataDirectory: string, options: { runners: number; agent: boolean }): void {
   const file = stack.file();
   const rows = [
-    ["API", file.api, "bearer tokens in stack.json"],
-    ["Wasabi (S3)", file.wasabi.endpoint, `bucket ${file.wasabi.bucket}, region ${file.wasabi.region}`],
-    ["Queues pull API", file.pull.url, ""],
-    ["lucid-agent", options.agent ? file.lucidlink.url : "not started", file.lucidlink.root],
-    ["gpu-runner", options.runners === 0 ? "not started" : `${options.runners} pulling`, ""],
-    ["App webhooks", file.appWebhook?.url ?? "", file.appWebhook?.file ?? ""],
-    ["Clients' file", stackFilePath(dataDirectory), "addresses, keys, tokens (0600)"],
-    ["Logs", `${dataDirectory}/logs`, ""],
+    ["API", file.api],
+    ["Wasabi (S3)", file.wasabi.endpoint],
+    ["  bucket", `${file.wasabi.bucket} ${dim(`region ${file.wasabi.region}`)}`],
+    ["Queues pull API", file.pull.url],
+    ["lucid-agent", options.agent ? file.lucidlink.url : dim("not started")],
+    ["  tree", file.lucidlink.root],
+    ["gpu-runner", options.runners === 0 ? dim("not started") : `${options.runners} pulling`],
+    ["App webhooks to", file.appWebhook?.file ?? dim("nowhere")],
+    ["For clients", `${stackFilePath(dataDirectory)} ${dim("addresses, keys, tokens; 0600")}`],
+    ["Logs", `${dataDirectory}/logs`],
   ];
-  const lines = renderTable(
-    [
-      { title: "", paint: bold },
-      { title: "", shrinkTo: 30 },
-      { title: "", shrinkTo: 12, paint: dim },
-    ],
-    rows,
-    { maxColumns: terminalColumns(), indent: "  " },
-  );
-  console.log(
-    ["", ...lines.slice(1), "", dim("  Ctrl-C stops everything. npm run demo sends a video through."), ""].join("\n"),
-  );
+  // Addresses are for copying: they may run over the edge, but are never shortened.
+  const lines = rows.map(([label, value]) => `  ${bold(padEnd(label ?? "", 16))} ${value}`);
+  console.log(["", ...lines, "", dim("  Ctrl-C stops everything. npm run demo sends a video through."), ""].join("\n"));
 }
 
 const values = parseOptions();
@@ -177,7 +170,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal
 
 // npm killed by force cannot pass a signal on; a stack that nobody can stop any more stops itself.
 const parent = process.ppid;
-if (process.env["npm_lifecycle_event"] === "start") {
+if (process.env.npm_lifecycle_event === "start") {
   setInterval(() => {
     if (process.ppid !== parent) void leave();
   }, 1_000).unref();

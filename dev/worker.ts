@@ -44,6 +44,7 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
       log: new Log(LogLevel.WARN),
       logRequests: false,
       telemetry: { enabled: false },
+      handleUncaughtError: (error) => console.error(error),
       handleStructuredLogs: ({ message }) => process.stdout.write(`${message}\n`),
       resourcePersistencePath: config.directory,
       workers: [
