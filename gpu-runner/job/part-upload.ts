@@ -42,6 +42,8 @@ export type PartUploader = {
   /** Opened again for a quality, it starts over: later parts replace earlier ones of the same number. */
   open(quality: Quality, partSizeBytes: number): RenditionUpload;
   uploadedBytes(quality: Quality): number;
+  /** Resolves when nothing is under way any more; abort the signal first to make that soon. */
+  settled(): Promise<void>;
 };
 
 const md5Pattern = /^[0-9a-f]{32}$/;
@@ -55,6 +57,9 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
 
   return {
     uploadedBytes: (quality) => uploaded.get(quality) ?? 0,
+    settled: async () => {
+      await Promise.allSettled(underWay.values());
+    },
     open(quality, partSizeBytes) {
       const digests = new Map<number, PartDigest>();
       const running = new Set<Promise<void>>();

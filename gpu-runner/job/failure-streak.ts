@@ -1,0 +1,22 @@
+/** Notices a runner that is itself the trouble: it failed several different assets in a row. Pure. */
+import type { FailureCode } from "../../schemas/failure.ts";
+import type { JobOutcome } from "./run-job.ts";
+
+/** What a broken machine looks like. Bad files and absent stores say nothing about the runner. */
+const telling: ReadonlySet<FailureCode> = new Set(["ENCODER_FAILED", "RUNNER_FAILED", "OUTPUT_INCOMPLETE"]);
+export const assetsInARow = 3;
+
+export type FailureStreak = readonly { fileId: string; message: string }[];
+
+export function nextStreak(streak: FailureStreak, fileId: string, outcome: JobOutcome): FailureStreak {
+  if (outcome.type === "done") return [];
+  if (outcome.type !== "failed" || !telling.has(outcome.code)) return streak;
+  return [...streak.filter((failed) => failed.fileId !== fileId), { fileId, message: outcome.message }];
+}
+
+/** Why the runner should pull no more; null while it may. */
+export function reasonToStop(streak: FailureStreak): string | null {
+  if (streak.length < assetsInARow) return null;
+  const last = streak.at(-1)?.message ?? "";
+  return `failed ${streak.length} different assets in a row (${streak.map((failed) => failed.fileId).join(", ")}); last: ${last}`;
+}

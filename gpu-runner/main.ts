@@ -1,0 +1,162 @@
+/** The runner's process: settings, binaries and encoder at the start; signals, deadlines and the exit code at the end. */
+import type { Logger } from "pino";
+import { defaultLadder } from "../schemas/ladder.ts";
+import { type HealthServer, type RunnerHealth, startHealthServer } from "./health-server.ts";
+import { ShuttingDown } from "./job/job-failure.ts";
+import { jobTiming } from "./job/job-timing.ts";
+import { createPullQueue } from "./job/pull-queue.ts";
+import { runJob } from "./job/run-job.ts";
+import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
+import { createLog } from "./log.ts";
+import { type Binaries, findBinaries } from "./media/binaries.ts";
+import { chooseEncoder, type EncoderChoice } from "./media/encoder-probe.ts";
+import { createProgressLine } from "./progress-line.ts";
+import { redactor } from "./redact.ts";
+import { helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
+
+/** A claim takes seconds; after this another runner may have the message. */
+const visibilityTimeoutMs = 60_000;
+const pullTimeoutMs = 30_000;
+const pullBackoff = { baseMs: 1_000, maxMs: 30_000 };
+/** Whoever stops a service kills it soon after. */
+const shutdownLimitMs = 4_500;
+const unfitReminderMs = 5 * 60_000;
+
+const exitCode = { ok: 0, failed: 1, badSettings: 2 } as const;
+
+function settingsOrExit(): Settings {
+  try {
+    const settings = readSettings(process.argv.slice(2), process.env);
+    if (settings !== null) return settings;
+    process.stdout.write(helpText);
+    process.exit(exitCode.ok);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    process.stderr.write(`${error.message}\n\nSee node gpu-runner/main.ts --help\n`);
+    process.exit(exitCode.badSettings);
+  }
+}
+
+function listenForShutdown(settings: Settings, log: Logger): AbortSignal {
+  const shutdown = new AbortController();
+  const stop = (why: string) => {
+    if (shutdown.signal.aborted) process.exit(exitCode.failed);
+    log.info({ why }, "shutting down");
+    shutdown.abort(new ShuttingDown(`the runner is shutting down (${why})`));
+    setTimeout(() => {
+      log.warn("not everything ended in time");
+      process.exit(exitCode.failed);
+    }, shutdownLimitMs).unref();
+  };
+  process.on("SIGTERM", () => stop("SIGTERM"));
+  process.on("SIGINT", () => stop("SIGINT"));
+  if (settings.exitWithParent) {
+    process.stdin.once("end", () => stop("standard input closed"));
+    process.stdin.once("error", () => stop("standard input failed"));
+    process.stdin.resume();
+  }
+  return shutdown.signal;
+}
+
+async function stayUnfit(reason: string, shutdown: AbortSignal, log: Logger): Promise<void> {
+  const says = "this runner has stopped pulling jobs; mend it and start it again";
+  log.error({ reason }, says);
+  const reminder = setInterval(() => log.error({ reason }, says), unfitReminderMs);
+  await new Promise<void>((resolve) => shutdown.addEventListener("abort", () => resolve(), { once: true }));
+  clearInterval(reminder);
+}
+
+type Parts = {
+  settings: Settings;
+  log: Logger;
+  shutdown: AbortSignal;
+  binaries: Binaries;
+  encoder: EncoderChoice;
+  redact: (text: string) => string;
+  health: RunnerHealth;
+};
+
+function pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health }: Parts): Promise<LoopEnd> {
+  return runnerLoop({
+    queue: createPullQueue({
+      url: settings.pullUrl,
+      token: settings.pullToken,
+      visibilityTimeoutMs,
+      timeoutMs: pullTimeoutMs,
+      backoff: pullBackoff,
+      random: Math.random,
+    }),
+    concurrency: settings.concurrency,
+    once: settings.once,
+    pollMs: settings.pollMs,
+    backoff: pullBackoff,
+    shutdown,
+    random: Math.random,
+    log,
+    run: (message, settle) => {
+      health.jobsRunning++;
+      return runJob({
+        message,
+        settle,
+        api: { url: settings.apiUrl, token: settings.runnerToken },
+        runnerId: settings.runnerId,
+        encoder,
+        binaries,
+        timing: jobTiming,
+        shutdown,
+        redact,
+        onProgress: (progress) => progressLine.show(message.fileId, progress),
+        log: log.child({ fileId: message.fileId, jobId: message.jobId, generation: message.generation }),
+      }).finally(() => {
+        health.jobsRunning--;
+        progressLine.remove(message.fileId);
+      });
+    },
+    onOutcome: ({ fileId, jobId }, outcome) => {
+      outcomes[outcome.type]++;
+      log[outcome.type === "failed" ? "error" : "info"]({ fileId, jobId, outcome }, `job ${outcome.type}`);
+    },
+  });
+}
+
+const outcomes = { done: 0, failed: 0, refused: 0, unreachable: 0, lost: 0, released: 0 };
+const progressLine = createProgressLine(process.stderr);
+
+async function main(): Promise<number> {
+  const settings = settingsOrExit();
+  const redact = redactor([settings.runnerToken, settings.pullToken]);
+  // A log that nobody reads any more must not end the encode.
+  process.stdout.on("error", () => undefined);
+  const write = (line: string) => void process.stdout.write(line);
+  const log = createLog({ level: settings.logLevel, redact, beforeLine: () => progressLine.clear(), write });
+  const shutdown = listenForShutdown(settings, log);
+  let healthServer: HealthServer | null = null;
+  try {
+    const binaries = await findBinaries(process.env);
+    for (const warning of binaries.warnings) log.warn(warning);
+    const encoder = await chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length);
+    const { runnerId } = settings;
+    const health: RunnerHealth = { runnerId, encoder: encoder.kind, jobsRunning: 0, stopped: null, outcomes };
+    if (settings.health !== null) healthServer = await startHealthServer(settings.health, () => health);
+    const ffmpeg = binaries.version;
+    const healthPort = healthServer?.port;
+    log.info({ runnerId, encoder: encoder.kind, because: encoder.reason, ffmpeg, healthPort }, "runner ready: pulling");
+    const end = await pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health });
+    if (end.type === "unfit") {
+      health.stopped = end.reason;
+      if (!settings.once) await stayUnfit(end.reason, shutdown, log);
+    }
+    log.info({ end: end.type }, "runner stopped");
+    return end.type === "stopped" || (end.type === "once" && end.outcome.type === "done")
+      ? exitCode.ok
+      : exitCode.failed;
+  } catch (error) {
+    log.error({ err: error }, "the runner cannot go on");
+    return exitCode.failed;
+  } finally {
+    await healthServer?.close();
+  }
+}
+
+// Explicit: a connection kept alive for reuse must not hold the process.
+process.exit(await main());

@@ -1,0 +1,140 @@
+/** The runner's settings: flags for what a person tries out, environment for what a service has; secrets only there. */
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { RunnerId } from "../schemas/runner-protocol.ts";
+import { ENCODER_SETTINGS } from "./media/encoder-probe.ts";
+
+const baseUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => new URL(url).search === "" && new URL(url).username === "", "must have no query string and no user")
+  .transform((url) => url.replace(/\/+$/, ""));
+const secret = z.string().min(8, "must have at least 8 characters");
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+const Environment = z.object({
+  MMF_API_URL: baseUrl,
+  MMF_RUNNER_TOKEN: secret,
+  MMF_PULL_URL: baseUrl,
+  MMF_PULL_TOKEN: secret,
+  MMF_RUNNER_ID: RunnerId.optional(),
+  FFMPEG_ENCODER: z.enum(ENCODER_SETTINGS).default("auto"),
+  MMF_EXIT_WITH_PARENT: z
+    .enum(["0", "1"])
+    .default("0")
+    .transform((value) => value === "1"),
+});
+
+const Flags = z.object({
+  once: z.boolean().default(false),
+  concurrency: integer(1, 16).default(1),
+  "poll-ms": integer(50, 60_000).default(1_000),
+  "log-level": z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
+  "health-port": integer(0, 65_535).optional(),
+  "health-host": z.string().min(1).default("127.0.0.1"),
+});
+
+export type Settings = {
+  apiUrl: string;
+  runnerToken: string;
+  pullUrl: string;
+  pullToken: string;
+  runnerId: string;
+  encoder: (typeof ENCODER_SETTINGS)[number];
+  exitWithParent: boolean;
+  once: boolean;
+  concurrency: number;
+  pollMs: number;
+  logLevel: "trace" | "debug" | "info" | "warn" | "error";
+  health: { port: number; host: string } | null;
+};
+
+/** The caller prints it and exits with 2. Never quotes a value. */
+export class SettingsError extends Error {
+  override name = "SettingsError";
+}
+
+export const helpText = `Usage: node gpu-runner/main.ts [options]
+
+Pulls transcode jobs, encodes each with one ffmpeg, and streams every rendition into its own multipart upload.
+
+Options
+  --once              run one job, then exit (0 when it is done)
+  --concurrency N     jobs at once (1)
+  --poll-ms N         pause between pulls of an empty queue (1000)
+  --log-level LEVEL   trace, debug, info, warn or error (info)
+  --health-port N     serve /healthz and /metrics there (off)
+  --health-host HOST  the address it listens on (127.0.0.1)
+  --help
+
+Environment
+  MMF_API_URL         the API, https://…
+  MMF_RUNNER_TOKEN    bearer token with the role runner
+  MMF_PULL_URL        https://…/client/v4/accounts/ACCOUNT/queues/QUEUE/messages
+  MMF_PULL_TOKEN      token that may pull and ack that queue
+  MMF_RUNNER_ID       this runner's name, stable over restarts (host name and a random suffix)
+  FFMPEG_ENCODER      auto, nvenc or x264 (auto: NVENC if it encodes, else libx264)
+  FFMPEG_PATH, FFPROBE_PATH   instead of the ones on PATH
+  MMF_EXIT_WITH_PARENT        1: stop when standard input closes
+`;
+
+/** null: help was asked for. Throws SettingsError naming every wrong setting. */
+export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): Settings | null {
+  const raw = parseFlags(args);
+  if (raw.help) return null;
+  const flags = Flags.safeParse(raw);
+  const environment = Environment.safeParse(
+    Object.fromEntries(Object.entries(env).filter(([, value]) => value !== "")),
+  );
+  if (!flags.success || !environment.success) {
+    const flagIssues = (flags.error?.issues ?? []).map((issue) => `--${issue.path.join(".")}: ${issue.message}`);
+    const envIssues = (environment.error?.issues ?? []).map((issue) => `${issue.path.join(".")}: ${describe(issue)}`);
+    throw new SettingsError([...flagIssues, ...envIssues].join("\n"));
+  }
+  const { data: flag } = flags;
+  const { data: variable } = environment;
+  return {
+    apiUrl: variable.MMF_API_URL,
+    runnerToken: variable.MMF_RUNNER_TOKEN,
+    pullUrl: variable.MMF_PULL_URL,
+    pullToken: variable.MMF_PULL_TOKEN,
+    runnerId: variable.MMF_RUNNER_ID ?? defaultRunnerId(hostname(), randomBytes(3).toString("hex")),
+    encoder: variable.FFMPEG_ENCODER,
+    exitWithParent: variable.MMF_EXIT_WITH_PARENT,
+    once: flag.once,
+    concurrency: flag.concurrency,
+    pollMs: flag["poll-ms"],
+    logLevel: flag["log-level"],
+    health: flag["health-port"] === undefined ? null : { port: flag["health-port"], host: flag["health-host"] },
+  };
+}
+
+export function defaultRunnerId(host: string, suffix: string): string {
+  const safe = host.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 64 - suffix.length - 1);
+  return `${safe === "" ? "runner" : safe}-${suffix}`;
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  return issue.code === "invalid_type" ? "is not set" : issue.message;
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        help: { type: "boolean", short: "h" },
+        once: { type: "boolean" },
+        concurrency: { type: "string" },
+        "poll-ms": { type: "string" },
+        "log-level": { type: "string" },
+        "health-port": { type: "string" },
+        "health-host": { type: "string" },
+      },
+    });
+    return values;
+  } catch (error) {
+    throw new SettingsError(error instanceof Error ? error.message : String(error));
+  }
+}
