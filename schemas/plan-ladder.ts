@@ -32,8 +32,8 @@ export function planLadder(source: SourceProbe, policy: LadderPolicy): Rendition
     maxRateBps: rung.maxRateBps,
     crf: rung.crf,
     cq: rung.cq,
-    audioBitrateBps: source.audio.length > 0 ? policy.audioBitrateBps : null,
-    timecode: rate.resample ? null : timecodeAt(source.timecode, rate.fps),
+    audioBitrateBps: source.audio.some((track) => track.codec !== "unknown") ? policy.audioBitrateBps : null,
+    timecode: rate.sameMotion ? timecodeAt(source.timecode, rate.fps) : null,
     expectedFrames: Math.max(1, Math.round(source.videoDurationSeconds * ratio(rate.fps))),
     expectedDurationSeconds: source.durationSeconds,
     partSizeBytes: partSizeFor(source, rung, policy),
@@ -73,19 +73,21 @@ const even = (px: number) => Math.max(2, Math.round(px / 2) * 2);
 const evenDown = (px: number) => Math.max(2, Math.floor(px / 2) * 2);
 const ratio = (rational: Rational) => rational.num / rational.den;
 
+/** `sameMotion`: every frame of the source is kept, whatever its rate is called. */
+type OutputRate = { fps: Rational; resample: boolean; sameMotion: boolean };
+
 /** VFR goes up to the next standard rate; above the cap, the rate is divided by an integer so that motion stays even. */
-function outputRate(source: SourceProbe, maxFps: number): { fps: Rational; resample: boolean } {
+function outputRate(source: SourceProbe, maxFps: number): OutputRate {
   if (source.vfr) {
     const wanted = Math.min(ratio(source.fps) * 0.999, maxFps);
     const next = STANDARD_RATES.find((rate) => ratio(rate) >= wanted && ratio(rate) <= maxFps);
-    return { fps: next ?? { num: maxFps, den: 1 }, resample: true };
+    return { fps: next ?? { num: maxFps, den: 1 }, resample: true, sameMotion: false };
   }
   const fps = snapToStandard(source.fps);
   // 60.01 is a camera's 60, not a reason to halve.
   const divisor = Math.ceil(ratio(fps) / (maxFps * 1.001));
-  return divisor > 1
-    ? { fps: reduce({ num: fps.num, den: fps.den * divisor }), resample: true }
-    : { fps, resample: false };
+  if (divisor > 1) return { fps: reduce({ num: fps.num, den: fps.den * divisor }), resample: true, sameMotion: false };
+  return { fps, resample: Math.abs(ratio(fps) - ratio(source.fps)) > 1e-9, sameMotion: true };
 }
 
 /** 2997/100 and 19001/634 are how some writers spell 30000/1001. */

@@ -40,6 +40,8 @@ type Made = {
   source: SourceProbe | null;
   files: Map<Quality, string>;
   progress: EncodeProgress[];
+  /** Part numbers as they were stored. */
+  order: number[];
   attempts: number;
   requests: number;
   signatures: number;
@@ -60,6 +62,7 @@ async function make(file: string, { faults, policy = defaultLadder, ...extra }: 
     source: null,
     files: new Map(),
     progress: [],
+    order: [],
     attempts: 0,
   };
   const outcome = await encodeJob({
@@ -70,7 +73,12 @@ async function make(file: string, { faults, policy = defaultLadder, ...extra }: 
       const mine = new Map<number, Uint8Array>();
       parts.set(quality, mine);
       made.attempts = Math.max(made.attempts, attempt);
-      return { part: async (n, bytes) => void mine.set(n, bytes) };
+      return {
+        part: async (n, bytes) => {
+          mine.set(n, bytes);
+          made.order.push(n);
+        },
+      };
     },
     encoder: { kind: "x264", dialect: binaries.dialect, reason: "test" },
     binaries,
@@ -308,20 +316,16 @@ describe("trouble on the way", () => {
   });
 
   test("many small parts are the same file, and come with the first one last", async () => {
-    const order: number[] = [];
     const whole = await make(clip("trouble.mp4"));
     const cut = await make(clip("trouble.mp4"), {
       plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, partSizeBytes: 32 * 1024 })),
     });
-    expect(cut.outcome.ok && cut.outcome.renditions[0]?.parts).toBeGreaterThan(4);
+    const count = cut.order.length;
+    expect(count).toBeGreaterThan(4);
+    expect(cut.outcome).toMatchObject({ renditions: [{ parts: count }] });
+    expect(cut.order.at(-1)).toBe(1);
+    expect(cut.order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i + 1));
     expect(await decodedFrames(cut.files.get("360p") ?? "")).toBe(await decodedFrames(whole.files.get("360p") ?? ""));
-    await make(clip("trouble.mp4"), {
-      plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, partSizeBytes: 32 * 1024 })),
-      sink: () => ({ part: async (n) => void order.push(n) }),
-      // The files are looked at in the run above; this one only keeps the order.
-    }).catch(() => {});
-    expect(order.at(-1)).toBe(1);
-    expect(new Set(order).size).toBe(order.length);
   });
 
   test("a sink that fails ends the job with the sink's own failure", async () => {
@@ -383,9 +387,9 @@ describe("trouble on the way", () => {
         expectedFrames: 1,
         expectedDurationSeconds: 0.04,
       }));
-    await runFfmpeg([...video("640x360", 900, "60"), ...FAST, "-g", "60", clip("many.mp4")]);
+    await runFfmpeg([...video("96x54", 120, "60"), ...FAST, clip("many.mp4")]);
     const made = await make(clip("many.mp4"), { plan: plans });
     expect(made.attempts).toBe(2);
-    expect(made.outcome).toMatchObject({ ok: true, renditions: [{ frames: 54_000 }] });
+    expect(made.outcome).toMatchObject({ ok: true, renditions: [{ frames: 7200 }] });
   }, 120_000);
 });

@@ -1,0 +1,136 @@
+import { describe, expect, test } from "vitest";
+import { readProbe, SourceProbe } from "./media-probe.ts";
+
+const VIDEO = {
+  codec_type: "video",
+  codec_name: "h264",
+  width: 1920,
+  height: 1080,
+  pix_fmt: "yuv420p",
+  sample_aspect_ratio: "1:1",
+  r_frame_rate: "25/1",
+  avg_frame_rate: "25/1",
+  duration: "10.000000",
+  disposition: { attached_pic: 0 },
+};
+const SOUND = { codec_type: "audio", codec_name: "aac", channels: 2, sample_rate: "48000", tags: { language: "eng" } };
+const FORMAT = { format_name: "mov,mp4,m4a,3gp,3g2,mj2", duration: "10.040000" };
+
+const read = (video: object = {}, format: object = {}, others: object[] = []) =>
+  readProbe({ format: { ...FORMAT, ...format }, streams: [...others, { ...VIDEO, ...video }] });
+
+function source(video: object = {}, format: object = {}, others: object[] = []): SourceProbe {
+  const reading = read(video, format, others);
+  if (!reading.ok) throw new Error(reading.message);
+  return SourceProbe.parse(reading.source);
+}
+
+test("a plain clip", () => {
+  expect(source({}, {}, [SOUND])).toEqual({
+    container: "mov,mp4,m4a,3gp,3g2,mj2",
+    durationSeconds: 10.04,
+    videoDurationSeconds: 10,
+    width: 1920,
+    height: 1080,
+    codedWidth: 1920,
+    codedHeight: 1080,
+    sar: { num: 1, den: 1 },
+    rotation: 0,
+    fps: { num: 25, den: 1 },
+    vfr: false,
+    videoCodec: "h264",
+    pixelFormat: "yuv420p",
+    bitDepth: 8,
+    interlaced: false,
+    hdr: null,
+    colorMatrix: null,
+    colorPrimaries: null,
+    colorTransfer: null,
+    fullRange: false,
+    audio: [{ codec: "aac", channels: 2, sampleRateHz: 48_000, language: "eng" }],
+    timecode: null,
+  });
+});
+
+describe("picture size", () => {
+  test("is what a player shows: pixel shape first, then rotation", () => {
+    expect(source({ width: 1440, sample_aspect_ratio: "4:3" })).toMatchObject({ width: 1920, height: 1080 });
+    expect(source({ width: 1440, sample_aspect_ratio: "4:3", side_data_list: [{ rotation: -90 }] })).toMatchObject({
+      width: 1080,
+      height: 1920,
+      rotation: 90,
+      codedWidth: 1440,
+    });
+    expect(source({ tags: { rotate: "180" } })).toMatchObject({ width: 1920, height: 1080, rotation: 180 });
+  });
+
+  test("takes pixels that are nearly square for square", () => {
+    expect(source({ sample_aspect_ratio: "1001:1000" })).toMatchObject({ width: 1920, sar: { num: 1, den: 1 } });
+    expect(source({ sample_aspect_ratio: "0:1" })).toMatchObject({ sar: { num: 1, den: 1 } });
+  });
+});
+
+test("frame rate: nominal, unless the average says that it varies", () => {
+  expect(source({ r_frame_rate: "30000/1001", avg_frame_rate: "2997/100" })).toMatchObject({
+    fps: { num: 30000, den: 1001 },
+    vfr: false,
+  });
+  expect(source({ r_frame_rate: "60/1", avg_frame_rate: "4000/133" })).toMatchObject({
+    fps: { num: 4000, den: 133 },
+    vfr: true,
+  });
+  expect(source({ r_frame_rate: "24/1", avg_frame_rate: "0/0" })).toMatchObject({
+    fps: { num: 24, den: 1 },
+    vfr: false,
+  });
+  expect(read({ r_frame_rate: "90000/1", avg_frame_rate: "0/0" })).toMatchObject({ ok: false, code: "INVALID_MEDIA" });
+});
+
+test("HDR, depth, range and interlacing", () => {
+  const hdr = { color_transfer: "arib-std-b67", color_space: "bt2020nc", pix_fmt: "yuv422p10le", color_range: "tv" };
+  expect(source(hdr)).toMatchObject({ hdr: "hlg", bitDepth: 10, colorMatrix: "bt2020nc", fullRange: false });
+  expect(source({ color_transfer: "smpte2084", field_order: "tb" })).toMatchObject({ hdr: "pq", interlaced: true });
+  expect(source({ pix_fmt: "yuvj420p", color_space: "unknown", field_order: "progressive" })).toMatchObject({
+    fullRange: true,
+    colorMatrix: null,
+    interlaced: false,
+  });
+  expect(source({ pix_fmt: "gbrpf32le", bits_per_raw_sample: "N/A" })).toMatchObject({ bitDepth: 8 });
+});
+
+test("timecode from wherever it is written, and only a real one", () => {
+  const tmcd = { codec_type: "data", tags: { timecode: "01:02:03;04" } };
+  expect(source({}, {}, [tmcd])).toMatchObject({ timecode: "01:02:03;04" });
+  expect(source({}, { tags: { timecode: "10:00:00:00" } })).toMatchObject({ timecode: "10:00:00:00" });
+  expect(source({ tags: { timecode: "noon" } })).toMatchObject({ timecode: null });
+});
+
+test("duration from the stream, its tag, the container, or a measurement", () => {
+  expect(source({ duration: undefined, tags: { DURATION: "00:01:00.500000000" } })).toMatchObject({
+    durationSeconds: 60.5,
+    videoDurationSeconds: 60.5,
+  });
+  expect(source({ duration: "N/A" })).toMatchObject({ durationSeconds: 10.04, videoDurationSeconds: 10.04 });
+  const none = { format: { format_name: "matroska,webm" }, streams: [{ ...VIDEO, duration: undefined }] };
+  expect(readProbe(none)).toMatchObject({ ok: false, code: "NO_DURATION" });
+  expect(readProbe(none, 4.2)).toMatchObject({ ok: true, source: { durationSeconds: 4.2, videoDurationSeconds: 4.2 } });
+});
+
+describe("refuses", () => {
+  const cover = { ...VIDEO, codec_name: "mjpeg", disposition: { attached_pic: 1 } };
+  test.each<[string, unknown, string]>([
+    ["nonsense", null, "INVALID_MEDIA"],
+    ["no tracks", { format: FORMAT, streams: [] }, "INVALID_MEDIA"],
+    ["sound", { format: FORMAT, streams: [SOUND] }, "AUDIO_ONLY"],
+    ["sound with a cover picture", { format: FORMAT, streams: [SOUND, cover] }, "AUDIO_ONLY"],
+    ["subtitles", { format: FORMAT, streams: [{ codec_type: "subtitle" }] }, "NO_VIDEO"],
+    ["a text screen", { format: { format_name: "tty" }, streams: [VIDEO] }, "INVALID_MEDIA"],
+    ["a PNG", { format: { format_name: "png_pipe" }, streams: [VIDEO] }, "STILL_IMAGE"],
+    ["a JPEG", { format: { format_name: "image2" }, streams: [VIDEO] }, "STILL_IMAGE"],
+    ["a HEIC", { format: { ...FORMAT, tags: { major_brand: "heic" } }, streams: [VIDEO] }, "STILL_IMAGE"],
+    ["an unknown codec", { format: FORMAT, streams: [{ ...VIDEO, codec_name: undefined }] }, "UNSUPPORTED_CODEC"],
+    ["no picture size", { format: FORMAT, streams: [{ ...VIDEO, width: 0 }] }, "INVALID_MEDIA"],
+  ])("%s", (_, json, code) => {
+    expect(readProbe(json)).toMatchObject({ ok: false, code, message: expect.stringMatching(/^The [^{}]+\.$/) });
+  });
+});
