@@ -133,3 +133,13 @@ export async function listAlerts(database: D1Database, limit: number) {
     .bind(limit);
   return (await answered(statement.all())).results.map((row) => AlertRow.parse(row));
 }
+
+/** Drops what was settled before `before`: resolved letters, cleared alerts, delivered calls. */
+export async function pruneRecords(database: D1Database, before: string): Promise<void> {
+  const statements = [
+    "DELETE FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?",
+    "DELETE FROM alerts WHERE cleared_at < ?",
+    "DELETE FROM app_deliveries WHERE delivered_at < ?",
+  ];
+  await answered(database.batch(statements.map((sql) => database.prepare(sql).bind(before))));
+}

@@ -18,8 +18,9 @@ const transferTimeoutMs = (sizeBytes: number) => 60_000 + Math.ceil(sizeBytes / 
 export interface EdgePlacement {
   key: EdgeKey;
   sizeBytes: number;
-  /** With the digest of every part. */
   sha256: CompositeSha256;
+  /** Of every part in order, proven to add up to `sha256` (see provePartList). */
+  partSha256: readonly string[];
   /** Opens one part of the source, pinned to the verified version. */
   read(part: PartRange): Promise<ReadableStream<Uint8Array>>;
   /** Asked once, just before the copy becomes visible. Throws to stop: nothing of it stays then. */
@@ -31,7 +32,7 @@ export interface EdgePlacement {
 export async function placeEdge(bucket: R2Bucket, placement: EdgePlacement): Promise<EdgeObject> {
   const key = checkedEdgeKey(placement.key);
   const parts = partRanges(placement.sizeBytes, placement.sha256.partSizeBytes);
-  if (parts.length !== placement.sha256.parts.length) {
+  if (parts.length !== placement.partSha256.length) {
     throw new StoreFailure("CHECKSUM_MISMATCH", "The recorded parts do not add up to the recorded size.");
   }
   const [whole] = parts;
@@ -47,7 +48,7 @@ export async function placeEdge(bucket: R2Bucket, placement: EdgePlacement): Pro
 
 /** R2 itself compares the SHA-256 and keeps nothing that differs. */
 async function placeWhole(bucket: R2Bucket, key: EdgeKey, part: PartRange, placement: EdgePlacement) {
-  const sha256 = placement.sha256.parts[0];
+  const [sha256] = placement.partSha256;
   if (sha256 === undefined) throw new StoreFailure("CHECKSUM_MISMATCH", "The rendition has no recorded digest.");
   const source = await placement.read(part);
   await placement.claim();
@@ -102,7 +103,7 @@ async function sendPart(upload: R2MultipartUpload, part: PartRange, placement: E
   const { sent, hashes } = await moveDigested(stream, (body) =>
     askR2("a part", transferTimeoutMs(part.sizeBytes), () => upload.uploadPart(part.n, body)),
   );
-  if (hashes.sha256 !== placement.sha256.parts[part.n - 1]) {
+  if (hashes.sha256 !== placement.partSha256[part.n - 1]) {
     throw new StoreFailure("CHECKSUM_MISMATCH", `Part ${part.n} in Wasabi is not the part that was written.`);
   }
   return sent;

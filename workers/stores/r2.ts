@@ -1,6 +1,6 @@
 /**
  * The edge tier: proxies on R2. Every method takes an `EdgeKey` and checks it again at run time, so that neither an
- * original nor any other object of the archive can be put here (docs name this rule 1).
+ * original nor any other object of the archive can be put here.
  */
 import type { CompositeSha256 } from "../../schemas/checksum.ts";
 import { EdgeKey } from "../../schemas/key.ts";

@@ -1,0 +1,96 @@
+/**
+ * Takes what the queues deliver, one message at a time, and hands each command to its work. A message is acked once its
+ * outcome is known to the asset's object; what throws is delivered again and ends in the dead-letter queue.
+ */
+import { assetDoor } from "../../durable-objects/asset-door.ts";
+import { Command } from "../../schemas/command.ts";
+import { logError } from "../log.ts";
+import { publishAsset } from "../stores/catalogue.ts";
+import { type Config, type Env, readConfig } from "../stores/config.ts";
+import { notifyApp } from "./app-webhook.ts";
+import { archiveOriginal } from "./archive.ts";
+import { abortUpload, completeUpload } from "./complete.ts";
+import { isDeadLetterQueue, keepDeadLetter } from "./dead-letter.ts";
+import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
+import { checkEditorCopy, placeEditorCopy, removeEditorCopy } from "./editor.ts";
+import { ingestOriginal } from "./ingest.ts";
+import { restoreArchive } from "./restore.ts";
+import type { StepCommand } from "./step-of.ts";
+import { runStep } from "./step-work.ts";
+import { type Facts, tools, type Workbench } from "./workbench.ts";
+
+const firstRetrySeconds = 15;
+const longestRetrySeconds = 15 * 60;
+
+export async function handleQueue(batch: MessageBatch, env: Env, _ctx: ExecutionContext): Promise<void> {
+  for (const message of batch.messages) {
+    try {
+      await handleMessage(message, batch.queue, env);
+      message.ack();
+    } catch (error) {
+      logError(
+        "a queue message failed",
+        { queue: batch.queue, message: message.id, attempts: message.attempts },
+        error,
+      );
+      message.retry({ delaySeconds: retryDelaySeconds(message.attempts) });
+    }
+  }
+}
+
+/** @param attempts from 1 */
+export function retryDelaySeconds(attempts: number): number {
+  return Math.min(longestRetrySeconds, firstRetrySeconds * 4 ** (attempts - 1));
+}
+
+async function handleMessage(message: Message, queue: string, env: Env): Promise<void> {
+  if (isDeadLetterQueue(queue)) return keepDeadLetter(env.CATALOGUE, message, queue, Date.now());
+  // Nothing is touched for a message that does not parse: it goes round to its dead-letter queue.
+  const command = Command.parse(message.body);
+  await carryOut(command, message, env, readConfig(env));
+}
+
+async function carryOut(command: Command, message: Message, env: Env, config: Config): Promise<void> {
+  const bench = tools(env, config);
+  switch (command.type) {
+    case "PublishCatalogue":
+      return publishAsset(env.CATALOGUE, command.asset);
+    case "NotifyApp":
+      return notifyApp(command, env, config, Date.now());
+    case "AbortUpload":
+      return abortUpload(command, bench.wasabi);
+    case "EnqueueTranscode":
+      throw new Error("runners pull the transcode queue: no consumer of ours takes from it");
+    default:
+      return runStep({
+        command,
+        delivery: { messageId: message.id, attempts: message.attempts },
+        door: assetDoor(env.ASSET, command.fileId),
+        bench,
+        work: (workbench) => workOf(command, workbench),
+      });
+  }
+}
+
+function workOf(command: StepCommand, bench: Workbench): Promise<Facts> {
+  switch (command.type) {
+    case "ArchiveOriginal":
+      return archiveOriginal(command, bench);
+    case "IngestOriginal":
+      return ingestOriginal(command, bench);
+    case "CompleteUpload":
+      return completeUpload(command, bench);
+    case "RestoreArchive":
+      return restoreArchive(command, bench);
+    case "PlaceEdgeCopy":
+      return placeEdgeCopy(command, bench);
+    case "RemoveEdgeCopy":
+      return removeEdgeCopy(command, bench);
+    case "PlaceEditorCopy":
+      return placeEditorCopy(command, bench);
+    case "CheckEditorCopy":
+      return checkEditorCopy(command, bench);
+    case "RemoveEditorCopy":
+      return removeEditorCopy(command, bench);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * An original at a URL, read part by part: by ranges pinned to one version where the origin can, else as one stream.
+ * Every answer is checked before a byte of it is used: an error page must never become an original.
+ */
+import { fetchWithin } from "../stores/deadline.ts";
+import type { PartRange } from "../stores/part-digest.ts";
+import { retryAfterMs, StoreFailure } from "../stores/store-failure.ts";
+import { checkSourceAddress } from "./source-address.ts";
+import { StreamCutter } from "./stream-cutter.ts";
+
+export interface UrlSource {
+  /** True when parts may be read in any order and at the same time. */
+  ranged: boolean;
+  read(part: PartRange): Promise<ReadableStream<Uint8Array>>;
+  /** After the last part. @throws StoreFailure SIZE_MISMATCH when there is more than was announced */
+  finish(): Promise<void>;
+}
+
+interface Wanted {
+  url: string;
+  sizeBytes: number;
+  /** The local stack reads from loopback. */
+  allowPrivate: boolean;
+  signal: AbortSignal;
+}
+
+const headersTimeoutMs = 30_000;
+const mostRedirects = 5;
+
+/** @throws StoreFailure SOURCE_REFUSED, SOURCE_UNREADABLE, ORIGINAL_MISSING, SIZE_MISMATCH */
+export async function openUrl(wanted: Wanted): Promise<UrlSource> {
+  const first = await request(wanted, { range: "bytes=0-0" });
+  if (first.status === 206) {
+    const totalBytes = Number(/\/(\d+)$/.exec(first.headers.get("content-range") ?? "")?.[1] ?? Number.NaN);
+    const version = versionOf(first.headers);
+    await first.body?.cancel();
+    checkSize(totalBytes, wanted.sizeBytes);
+    return version === null ? wholeSource(await request(wanted, {}), wanted) : rangedSource(wanted, version);
+  }
+  return wholeSource(first, wanted);
+}
+
+interface Version {
+  name: "etag" | "last-modified";
+  value: string;
+}
+
+/** What names the version that is read; a weak ETag does not. */
+function versionOf(headers: Headers): Version | null {
+  const etag = headers.get("etag");
+  if (etag !== null && /^".*"$/.test(etag)) return { name: "etag", value: etag };
+  const modified = headers.get("last-modified");
+  return modified === null ? null : { name: "last-modified", value: modified };
+}
+
+function rangedSource(wanted: Wanted, version: Version): UrlSource {
+  const condition = version.name === "etag" ? "if-match" : "if-unmodified-since";
+  return {
+    ranged: true,
+    async read({ from, sizeBytes }) {
+      const to = from + sizeBytes - 1;
+      const response = await request(wanted, { range: `bytes=${from}-${to}`, [condition]: version.value });
+      const exact = response.headers.get("content-range") === `bytes ${from}-${to}/${wanted.sizeBytes}`;
+      if (response.status === 206 && exact && response.headers.get(version.name) === version.value && response.body) {
+        return response.body;
+      }
+      await response.body?.cancel();
+      throw new StoreFailure("SOURCE_UNREADABLE", "The source changed, or answered another range than asked.");
+    },
+    finish: async () => undefined,
+  };
+}
+
+function wholeSource(response: Response, { sizeBytes }: Wanted): UrlSource {
+  if (response.status !== 200 || response.body === null) {
+    throw new StoreFailure("SOURCE_UNREADABLE", `The source answered ${response.status} to a plain read.`);
+  }
+  const announced = response.headers.get("content-length");
+  if (announced !== null) checkSize(Number(announced), sizeBytes);
+  const cutter = new StreamCutter(response.body);
+  return {
+    ranged: false,
+    read: async (part) => cutter.next(part.sizeBytes),
+    async finish() {
+      if (!(await cutter.isOver())) throw mismatch("more than", sizeBytes);
+    },
+  };
+}
+
+function checkSize(foundBytes: number, sizeBytes: number): void {
+  if (foundBytes !== sizeBytes) throw mismatch(`${foundBytes}, not`, sizeBytes);
+}
+
+const mismatch = (found: string, sizeBytes: number) =>
+  new StoreFailure("SIZE_MISMATCH", `The source has ${found} the announced ${sizeBytes} bytes.`);
+
+/** Follows redirects itself, because each address has to be one that we may read. */
+async function request(wanted: Wanted, headers: Record<string, string>): Promise<Response> {
+  let address = checkSourceAddress(wanted.url, wanted);
+  for (let hop = 0; hop <= mostRedirects; hop++) {
+    const response = await fetchOnce(address, headers, wanted.signal);
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status >= 400 || location === null) return accepted(response);
+    await response.body?.cancel();
+    if (!URL.canParse(location, address)) throw new StoreFailure("SOURCE_REFUSED", "The source redirects to no URL.");
+    address = checkSourceAddress(new URL(location, address).href, wanted);
+  }
+  throw new StoreFailure("SOURCE_REFUSED", "The source redirects without end.");
+}
+
+async function fetchOnce(address: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
+  // Compressed answers would be unpacked on the way, and no length would hold.
+  const asked = new Request(address, { headers: { "accept-encoding": "identity", ...headers }, redirect: "manual" });
+  try {
+    return await fetchWithin(asked, { timeoutMs: headersTimeoutMs, signal });
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new StoreFailure("SOURCE_UNREADABLE", "The source did not answer.", { cause });
+  }
+}
+
+async function accepted(response: Response): Promise<Response> {
+  const refusal = refusalOf(response);
+  if (refusal === null) return response;
+  await response.body?.cancel();
+  throw refusal;
+}
+
+function refusalOf({ status, headers }: Response): StoreFailure | null {
+  const told = `The source answered ${status}.`;
+  const retry = { retryAfterMs: retryAfterMs(headers, Date.now()) };
+  if (status === 404) return new StoreFailure("ORIGINAL_MISSING", told, retry);
+  if (status === 408 || status === 412 || status === 429 || status >= 500) {
+    return new StoreFailure("SOURCE_UNREADABLE", told, retry);
+  }
+  if (status !== 200 && status !== 206) return new StoreFailure("SOURCE_REFUSED", told);
+  const type = headers.get("content-type") ?? "";
+  return /^(text\/html|application\/xhtml)/i.test(type)
+    ? new StoreFailure("SOURCE_REFUSED", "The source answered with a web page instead of a file.")
+    : null;
+}

@@ -1,0 +1,41 @@
+/** What the timer does, every five minutes: aborts multipart uploads whose consumer died, and drops old records. */
+import { logError } from "../log.ts";
+import { type Env, readConfig } from "../stores/config.ts";
+import { pruneRecords } from "../stores/incident.ts";
+import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
+import { wasabiStore } from "../stores/wasabi.ts";
+
+const hourMs = 60 * 60_000;
+/** Far beyond a consumer's life, so that no upload under way is hit. */
+const abandonedAfterMs = 2 * hourMs;
+const uploadsAtOnce = 100;
+const keptRecordsMs = 90 * 24 * hourMs;
+
+const before = (nowMs: number, ageMs: number) => new Date(nowMs - ageMs).toISOString();
+
+export async function handleScheduled(
+  controller: ScheduledController,
+  env: Env,
+  _ctx: ExecutionContext,
+): Promise<void> {
+  const nowMs = controller.scheduledTime;
+  await abortAbandoned(env, nowMs);
+  await pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs));
+}
+
+/** One that cannot be aborted now is tried again at the next tick, and keeps nobody else waiting. */
+async function abortAbandoned(env: Env, nowMs: number): Promise<void> {
+  const wasabi = wasabiStore(readConfig(env).wasabi);
+  for (const { key, uploadId } of await abandonedUploads(
+    env.CATALOGUE,
+    before(nowMs, abandonedAfterMs),
+    uploadsAtOnce,
+  )) {
+    try {
+      await wasabi.abortMultipart(key, uploadId);
+      await forgetUpload(env.CATALOGUE, uploadId);
+    } catch (error) {
+      logError("an abandoned upload could not be aborted", { key }, error);
+    }
+  }
+}
