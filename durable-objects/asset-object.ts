@@ -67,7 +67,9 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   async apply(envelope: EventEnvelope): Promise<ApplyResult> {
-    const result = this.#commit(EventEnvelope.parse(envelope));
+    const parsed = EventEnvelope.safeParse(envelope);
+    if (!parsed.success) return this.#refuse(parsed.error.issues);
+    const result = this.#commit(parsed.data);
     await this.#wake();
     return result;
   }
@@ -372,6 +374,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   #view(): Asset | null {
     const present = this.#store.load();
     return present && viewAsset(present.state, present.revision, this.#policy(), this.#progress);
+  }
+
+  #refuse(issues: readonly { path: PropertyKey[]; message: string }[]): ApplyResult {
+    const errors = issues.map(({ path, message }) => ({ path: path.join("."), message }));
+    return { outcome: "rejected", asset: this.#view(), created: false, reason: "That is no event.", errors };
   }
 
   #result({ verdict, errors, created }: Commit): ApplyResult {

@@ -46,7 +46,12 @@ function commandPlaceOrCheck(draft: Draft, subject: CopySubject, begun: boolean)
   });
 }
 
+/** Rule 2: only while Wasabi holds it, or when the asset is deleted anyway. */
+const mayRemove = (draft: Draft, subject: CopySubject) =>
+  draft.asset.job.state === "deleted" || archivedProxy(draft, subject) !== null;
+
 function commandRemove(draft: Draft, subject: CopySubject): void {
+  if (!mayRemove(draft, subject)) throw new Error("a copy is removed only while Wasabi holds its rendition");
   const { rendition, copy } = subject;
   const common = { op: copy.step.op, quality: rendition.quality, jobId: rendition.jobId };
   const deleted = draft.asset.job.state === "deleted";
@@ -111,6 +116,18 @@ export const place: CopyRule<"SourceReady"> = {
   },
 };
 
+export const placeAnew: CopyRule<"SourceReplaced"> = {
+  name: "placeAnew",
+  says: "Its rendition was encoded anew, with other bytes: made again once those are verified in Wasabi.",
+  to: ["wanted"],
+  run(_draft, subject) {
+    subject.copy.state = "wanted";
+    clock.succeed(subject.copy.step);
+    forget(subject);
+    return "applied";
+  },
+};
+
 function store(draft: Draft, { copy }: CopySubject, event: Of<"CopyPlaced">): Verdict {
   copy.state = "placed";
   copy.sizeBytes = event.sizeBytes;
@@ -140,11 +157,13 @@ export const recordPlaced: CopyRule<"CopyPlaced"> = {
 
 export const removeStray: CopyRule<"CopyPlaced"> = {
   name: "removeStray",
-  says: "A copy turned up that is no longer wanted: removed, so that no bytes leak.",
-  to: ["removing"],
+  says: "A copy turned up that is no longer wanted: removed, so that no bytes leak; kept while Wasabi lacks its rendition.",
+  to: ["removing", "placed", "wanted"],
   run(draft, subject, event) {
     if (!sameJob(subject, event.jobId)) return "ignored";
-    startRemoving(draft, subject);
+    if (mayRemove(draft, subject)) startRemoving(draft, subject);
+    else if (matchesRendition(subject, event)) store(draft, subject, event);
+    else subject.copy.state = "wanted";
     return "applied";
   },
 };
@@ -223,12 +242,11 @@ export const withdraw: CopyRule<"CopyWithdrawn"> = {
 
 export const dropWish: CopyRule<"CopyWithdrawn"> = {
   name: "dropWish",
-  says: "The asset is deleted: the copy is not made.",
-  to: ["evicted"],
-  run(_draft, { copy }) {
-    copy.state = "evicted";
-    copy.wantedAgain = false;
-    clock.close(copy.step);
+  says: "The asset is deleted: a copy that nobody was ever told to make is not made, any other is removed.",
+  to: ["evicted", "removing"],
+  run(draft, subject) {
+    if (subject.copy.step.op > 0) startRemoving(draft, subject);
+    else subject.copy.state = "evicted";
     return "applied";
   },
 };
@@ -308,6 +326,7 @@ export const failRemove: CopyRule<"StepFailed"> = {
 
 /** A removal that did not happen: what is known to be there stays placed; a stray that resists is a failure to look at. */
 function keep({ asset }: Draft, { copy }: CopySubject): void {
+  copy.wantedAgain = false;
   const known = copy.placedAtMs !== null && asset.job.state !== "deleted";
   copy.state = known ? "placed" : "failed";
 }
@@ -344,33 +363,42 @@ function resendPlace(draft: Draft, subject: CopySubject, begun: boolean): Verdic
 
 function resendRemove(phases: ("queued" | "running" | "waiting")[]) {
   return (draft: Draft, subject: CopySubject, event: Of<"StepDue" | "StepOverdue">): Verdict => {
-    if (!clock.isDue(subject.copy.step, event.op, phases, draft)) return "ignored";
-    clock.sendAgain(subject.copy.step, draft.policy.queuedWatchdogMs, draft);
-    commandRemove(draft, subject);
+    const { step } = subject.copy;
+    if (!clock.isDue(step, event.op, phases, draft)) return "ignored";
+    if (mayRemove(draft, subject)) {
+      clock.sendAgain(step, draft.policy.queuedWatchdogMs, draft);
+      commandRemove(draft, subject);
+    } else {
+      clock.failStep(step, "ETAG_MISMATCH", "Wasabi lacks its rendition: the copy is kept.", draft);
+      keep(draft, subject);
+    }
     return "applied";
   };
 }
 
 export const removeDue: CopyRule<"StepDue"> = {
   name: "removeDue",
-  says: "The backoff is over: the removal is asked for again.",
-  to: [],
+  says: "The backoff is over: the removal is asked for again, or given up while Wasabi lacks the rendition.",
+  to: ["placed", "failed"],
   run: resendRemove(["waiting"]),
 };
 
 export const removeOverdue: CopyRule<"StepOverdue"> = {
   name: "removeOverdue",
-  says: "No sign of life: the removal is asked for again.",
-  to: [],
+  says: "No sign of life: the removal is asked for again, or given up while Wasabi lacks the rendition.",
+  to: ["placed", "failed"],
   run: resendRemove(["queued", "running"]),
 };
 
 export const retryPlace: CopyRule<"RetryRequested"> = {
   name: "retryPlace",
-  says: "An operator asks: placed again at once.",
-  to: ["placing", "wanted"],
+  says: "An operator asks: placed again at once; removed again, if the asset is deleted.",
+  to: ["placing", "wanted", "removing"],
   run(draft, subject) {
-    placeWhenArchived(draft, subject);
+    const { state } = draft.asset.job;
+    if (state === "deleting") return "ignored";
+    if (state === "deleted") startRemoving(draft, subject);
+    else placeWhenArchived(draft, subject);
     return "applied";
   },
 };

@@ -6,6 +6,7 @@ import type { CopyEvent, CopySubject } from "./subject.ts";
 
 const late = {
   SourceReady: ignore,
+  SourceReplaced: ignore,
   CopyPlaced: ignore,
   CopyRemoved: ignore,
   ProxyRequested: ignore,
@@ -29,6 +30,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   },
   placing: {
     ...late,
+    SourceReplaced: copy.placeAnew,
     CopyPlaced: copy.recordPlaced,
     CopyWithdrawn: copy.withdraw,
     StepBegan: copy.beginCopy,
@@ -40,6 +42,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   },
   placed: {
     ...late,
+    SourceReplaced: copy.placeAnew,
     ProxyRequested: copy.promote,
     ProxyAccessed: copy.noteAccess,
     RetentionElapsed: copy.evict,

@@ -65,6 +65,8 @@ export type CopyEvent =
     >
   /** Its rendition is archived, so that it may be placed. */
   | { type: "SourceReady" }
+  /** Its rendition was encoded anew: what the copy holds is not the rendition any more. */
+  | { type: "SourceReplaced" }
   /** The asset is deleted: the copy goes. */
   | { type: "CopyWithdrawn" };
 

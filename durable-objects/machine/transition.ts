@@ -59,7 +59,8 @@ function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): 
   const { asset, effects, stamp } = draft;
   asset.updatedAtMs = stamp.atMs;
   if (asset.original !== null && (before?.original ?? null) === null) tell(draft, "asset.archived");
-  if (asset.job.state === "encoded" && statesBefore?.job !== "encoded") tell(draft, "asset.encoded");
+  const wasEncoded = statesBefore?.job === "encoded" || before?.job.stateBeforeDelete === "encoded";
+  if (asset.job.state === "encoded" && !wasEncoded) tell(draft, "asset.encoded");
   const phase = phaseToAnnounce(statesBefore?.status ?? null, assetStatus(asset), asset.announced);
   if (phase !== null) tell(draft, phase);
   effects.push({ type: "PublishCatalogue" });
@@ -148,7 +149,10 @@ function route(draft: Draft, event: AssetEvent): Verdict {
     case "RenditionUploaded": {
       const rendition = renditionOf(draft, event.quality);
       if (rendition === undefined || draft.asset.job.lease?.token !== event.lease) return "ignored";
-      return toRendition(draft, rendition, event);
+      const checksumBefore = rendition.sha256?.composite;
+      const verdict = toRendition(draft, rendition, event);
+      if (rendition.sha256?.composite !== checksumBefore) eachCopy(draft, rendition, { type: "SourceReplaced" });
+      return verdict;
     }
     case "RenditionArchived":
     case "ArchiveLost": {
@@ -269,10 +273,12 @@ function settle(draft: Draft, jobBefore: StoredAsset["job"]["state"] | null): vo
   if (job.state === "failed") eachRendition(draft, { type: "EncodingGivenUp" });
   if (mayPlace(draft.asset)) placeArchived(draft);
   if (job.state === "deleted" && jobBefore !== "deleted") {
-    for (const rendition of renditions) {
-      for (const copy of rendition.copies) toCopy(draft, rendition, copy, { type: "CopyWithdrawn" });
-    }
+    for (const rendition of renditions) eachCopy(draft, rendition, { type: "CopyWithdrawn" });
   }
+}
+
+function eachCopy(draft: Draft, rendition: StoredRendition, event: CopyEvent): void {
+  for (const copy of rendition.copies) toCopy(draft, rendition, copy, event);
 }
 
 function eachRendition(draft: Draft, event: RenditionEvent): void {
