@@ -1,13 +1,11 @@
 /** `npm start`: brings the local stack up, says where everything listens, and ends all of it on Ctrl-C. */
 import { resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { bad, bold, dim, good, warm } from "./paint.ts";
-import { isAlive } from "./process-tree.ts";
 import { type Stack, type StackEvent, startStack } from "./stack.ts";
 import { stackFilePath } from "./stack-file.ts";
-import { findHolder } from "./stack-lock.ts";
+import { stopRunningStack } from "./stack-launch.ts";
 import { padEnd } from "./text-width.ts";
 
 const help = `Usage: npm start [-- options]
@@ -72,17 +70,6 @@ function parseOptions() {
   }
 }
 
-async function stopRunning(dataDirectory: string): Promise<void> {
-  const holder = await findHolder(dataDirectory);
-  if (holder === null) {
-    console.log(`No stack runs on ${dataDirectory}.`);
-    return;
-  }
-  process.kill(holder.pid, "SIGTERM");
-  while (isAlive(holder)) await sleep(50);
-  console.log(`${good("✓")} stopped the stack on ${dataDirectory}`);
-}
-
 function report(event: StackEvent): void {
   switch (event.type) {
     case "ready":
@@ -139,7 +126,8 @@ if (values.help) {
 }
 const dataDirectory = resolve(values.data);
 if (values.stop) {
-  await stopRunning(dataDirectory);
+  const stopped = await stopRunningStack(dataDirectory);
+  console.log(stopped ? `${good("✓")} stopped the stack on ${dataDirectory}` : `No stack runs on ${dataDirectory}.`);
   process.exit(0);
 }
 

@@ -1,0 +1,131 @@
+/** A client of a running stack that knows only stack.json and the API's shapes. */
+import { setTimeout as sleep } from "node:timers/promises";
+import WebSocket from "ws";
+import type { z } from "zod";
+import { PlaybackGrant, ProblemBody, StatusFrame, UploadAccepted, type UploadWebhook } from "../schemas/api.ts";
+import type { Quality } from "../schemas/ladder.ts";
+import type { StackFile } from "./stack-file.ts";
+import { signWebhook } from "./standard-webhook.ts";
+
+const requestTimeoutMs = 30_000;
+const reconnectMs = 500;
+
+export class ApiError extends Error {
+  readonly code: string;
+  constructor(what: string, status: number, code: string, detail: string) {
+    super(`${what}: ${code} (HTTP ${status}): ${detail}`);
+    this.name = "ApiError";
+    this.code = code;
+  }
+}
+
+async function parseAnswer<Schema extends z.ZodType>(
+  what: string,
+  response: Response,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const text = await response.text();
+  let body: unknown = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new ApiError(what, response.status, "NOT_JSON", text.slice(0, 200));
+  }
+  if (response.ok) return schema.parse(body);
+  const problem = ProblemBody.safeParse(body);
+  if (!problem.success) throw new ApiError(what, response.status, "UNKNOWN", text.slice(0, 200));
+  const fields = (problem.data.errors ?? []).map((error) => ` ${error.path}: ${error.message}.`).join("");
+  throw new ApiError(what, response.status, problem.data.code, `${problem.data.detail}${fields}`);
+}
+
+export async function sendUploadWebhook(
+  stack: StackFile,
+  webhook: UploadWebhook,
+  webhookId: string,
+): Promise<UploadAccepted> {
+  const body = JSON.stringify(webhook);
+  const response = await fetch(`${stack.api}/v1/webhooks/upload`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...signWebhook(stack.webhookSecret, webhookId, new Date(), body) },
+    body,
+    signal: AbortSignal.timeout(requestTimeoutMs),
+  });
+  return await parseAnswer("the upload webhook was refused", response, UploadAccepted);
+}
+
+export async function requestPlayback(stack: StackFile, fileId: string, quality: Quality): Promise<PlaybackGrant> {
+  const response = await fetch(`${stack.api}/v1/assets/${fileId}/playback`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${stack.tokens.viewer}` },
+    body: JSON.stringify({ quality }),
+    signal: AbortSignal.timeout(requestTimeoutMs),
+  });
+  return await parseAnswer(`no playback URL for ${quality}`, response, PlaybackGrant);
+}
+
+/** One socket until it closes; answers whether the caller has seen enough. */
+async function readSocket(
+  stack: StackFile,
+  fileId: string,
+  onFrame: (frame: StatusFrame) => boolean,
+): Promise<boolean> {
+  const url = `${stack.api.replace(/^http/, "ws")}/v1/assets/${fileId}/status`;
+  const socket = new WebSocket(url, {
+    headers: { authorization: `Bearer ${stack.tokens.viewer}` },
+    handshakeTimeout: requestTimeoutMs,
+  });
+  return await new Promise((resolve, reject) => {
+    let enough = false;
+    socket.on("message", (data) => {
+      const frame = StatusFrame.safeParse(JSON.parse(String(data)));
+      if (frame.success && onFrame(frame.data)) {
+        enough = true;
+        socket.close();
+      }
+    });
+    socket.on("close", () => resolve(enough));
+    socket.on("unexpected-response", (_request, response) => {
+      const { statusCode } = response;
+      socket.terminate();
+      if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+        reject(new ApiError("the status socket was refused", statusCode, "REFUSED", "see the worker's log"));
+      } else resolve(false);
+    });
+    // A close follows, and a close means: try again.
+    socket.on("error", () => undefined);
+  });
+}
+
+/**
+ * Follows an asset through as many sockets as it takes: a reload or a crash of the worker closes them with 1006.
+ * @param onFrame answers true when it has seen enough
+ * @throws ApiError when the socket is refused, Error when nothing new was heard for `silenceMs`
+ */
+export async function followStatus(
+  stack: StackFile,
+  fileId: string,
+  silenceMs: number,
+  onFrame: (frame: StatusFrame) => boolean,
+): Promise<void> {
+  let heardAtMs = performance.now();
+  const watched = (frame: StatusFrame) => {
+    if (frame.type !== "snapshot") heardAtMs = performance.now();
+    return onFrame(frame);
+  };
+  const follow = async () => {
+    while (!(await readSocket(stack, fileId, watched))) await sleep(reconnectMs);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setInterval(() => {
+      if (performance.now() - heardAtMs > silenceMs) {
+        reject(new Error(`nothing has changed for ${Math.round(silenceMs / 60_000)} minutes`));
+      }
+    }, 1_000);
+  });
+  try {
+    await Promise.race([follow(), silence]);
+  } finally {
+    clearInterval(timer);
+  }
+}
