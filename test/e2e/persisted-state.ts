@@ -1,0 +1,82 @@
+/**
+ * What a stack has on its disk: the objects of both buckets, multipart uploads that nobody ended, and the Asset objects'
+ * outboxes and timers. Read-only, from the SQLite files that workerd keeps, so also true of what no API lists.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+
+export interface Leftovers {
+  /** Multipart uploads in Wasabi that were neither completed nor aborted: their parts are billed. */
+  openWasabiUploads: string[];
+  openEdgeUploads: string[];
+  /** Commands that were decided but not sent. */
+  outbox: string[];
+  /** Deadlines that are still armed. */
+  timers: string[];
+}
+
+export const nothing: Leftovers = { openWasabiUploads: [], openEdgeUploads: [], outbox: [], timers: [] };
+
+type Row = Record<string, unknown>;
+
+function databases(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".sqlite") && !name.endsWith("metadata.sqlite"))
+    .map((name) => join(folder, name));
+}
+
+/** Rows of a query over every database of a folder that has the table. */
+function query(folder: string, table: string, sql: string): Row[] {
+  return databases(folder).flatMap((path) => {
+    const database = new DatabaseSync(path, { readOnly: true });
+    try {
+      const has = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").get(table);
+      return has === undefined ? [] : (database.prepare(sql).all() as Row[]);
+    } finally {
+      database.close();
+    }
+  });
+}
+
+function keysOf(folder: string): string[] {
+  return query(folder, "_mf_objects", "SELECT key FROM _mf_objects ORDER BY key").map(({ key }) => String(key));
+}
+
+const inProgress = 0;
+
+function openUploadsOf(folder: string): string[] {
+  const sql = `SELECT key FROM _mf_multipart_uploads WHERE state = ${inProgress}`;
+  return query(folder, "_mf_multipart_uploads", sql).map(({ key }) => String(key));
+}
+
+const wasabi = (dataDirectory: string) => join(dataDirectory, "wasabi", "r2");
+const edge = (dataDirectory: string) => join(dataDirectory, "worker", "r2");
+const objects = (dataDirectory: string) => join(dataDirectory, "worker", "do");
+
+/** Every key in the archive's bucket. */
+export function wasabiKeys(dataDirectory: string): string[] {
+  return keysOf(wasabi(dataDirectory));
+}
+
+/** Every key in the R2 bucket. */
+export function edgeKeys(dataDirectory: string): string[] {
+  return keysOf(edge(dataDirectory));
+}
+
+export function leftovers(dataDirectory: string): Leftovers {
+  const ofObjects = (table: string, sql: string) =>
+    query(objects(dataDirectory), table, sql).map((row) => Object.values(row).join(" "));
+  return {
+    openWasabiUploads: openUploadsOf(wasabi(dataDirectory)),
+    openEdgeUploads: openUploadsOf(edge(dataDirectory)),
+    outbox: ofObjects("outbox", "SELECT id, type FROM outbox"),
+    timers: ofObjects("timer", "SELECT name, event FROM timer"),
+  };
+}
+
+/** How many Asset objects there are: proof that the looks above saw any. */
+export function assetObjectCount(dataDirectory: string): number {
+  return query(objects(dataDirectory), "asset", "SELECT revision FROM asset").length;
+}
