@@ -20,7 +20,7 @@ const maxAnswerBytes = 4 * 1024 * 1024;
 /** Resolves with any status; throws Unanswered, or the signal's reason. */
 export async function callHttp(url: string, call: HttpCall): Promise<HttpAnswer> {
   call.signal.throwIfAborted();
-  const timeout = AbortSignal.timeout(call.timeoutMs);
+  const timeout = AbortSignal.timeout(Math.ceil(call.timeoutMs));
   try {
     const response = await fetch(url, {
       method: call.method,

@@ -54,6 +54,10 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+function answerJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
 export async function startPeer(options: PeerOptions = {}) {
   const events = new EventEmitter();
   /** What happened, in order: `pull`, `ack:ID`, `retry:ID:SECONDS`, `frame:TYPE`, `put:QUALITY/N`. */
@@ -143,53 +147,48 @@ export async function startPeer(options: PeerOptions = {}) {
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? "/", url);
-    const json = (status: number, body: unknown) =>
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+    const { pathname } = new URL(request.url ?? "/", url);
     if (pathname === "/source") return serveSource(request, response);
     if (pathname.startsWith("/store/")) return storePart(request, response, pathname.slice("/store/".length));
     const text = (await readBody(request)).toString();
     const body: unknown = text === "" ? null : JSON.parse(text);
     if (options.onPost?.(pathname, body, response)) return;
-    if (pathname.startsWith("/queue/")) {
-      if (request.headers.authorization !== `Bearer ${pullToken}`) {
-        json(401, { success: false, errors: [{ message: "wrong token" }] });
-        return;
-      }
-      if (pathname === "/queue/pull") {
-        note("pull");
-        const next = queue.shift();
-        const messages = next === undefined ? [] : [{ id: "m", lease_id: next.leaseId, attempts: 1, body: next.body }];
-        json(200, { success: true, result: { messages } });
-        return;
-      }
-      const { acks, retries } = body as {
-        acks: { lease_id: string }[];
-        retries: { lease_id: string; delay_seconds: number }[];
-      };
-      for (const ack of acks) note(`ack:${ack.lease_id}`);
-      for (const retry of retries) note(`retry:${retry.lease_id}:${retry.delay_seconds}`);
-      json(200, { success: true, result: { ackCount: acks.length, retryCount: retries.length } });
+    const token = pathname.startsWith("/queue/") ? pullToken : apiToken;
+    if (request.headers.authorization !== `Bearer ${token}`) {
+      answerJson(response, 401, { code: "UNAUTHENTICATED", errors: [{ message: "wrong token" }] });
       return;
     }
-    if (request.headers.authorization !== `Bearer ${apiToken}` || searchParams.get("asset") === null) {
-      json(401, { code: "UNAUTHENTICATED" });
-      return;
-    }
-    if (pathname.endsWith("/source")) {
-      json(200, sourceGrant());
-      return;
-    }
-    const asked = PartRequest.parse(body);
+    if (pathname === "/queue/pull") pull(response);
+    else if (pathname === "/queue/ack") settle(body, response);
+    else if (pathname.endsWith("/source")) answerJson(response, 200, sourceGrant());
+    else grantParts(PartRequest.parse(body), response);
+  }
+
+  function pull(response: ServerResponse): void {
+    note("pull");
+    const next = queue.shift();
+    const messages = next === undefined ? [] : [{ id: "m", lease_id: next.leaseId, attempts: 1, body: next.body }];
+    answerJson(response, 200, { success: true, result: { messages } });
+  }
+
+  function settle(body: unknown, response: ServerResponse): void {
+    const { acks, retries } = body as {
+      acks: { lease_id: string }[];
+      retries: { lease_id: string; delay_seconds: number }[];
+    };
+    for (const ack of acks) note(`ack:${ack.lease_id}`);
+    for (const retry of retries) note(`retry:${retry.lease_id}:${retry.delay_seconds}`);
+    answerJson(response, 200, { success: true, result: { ackCount: acks.length, retryCount: retries.length } });
+  }
+
+  function grantParts(asked: PartRequest, response: ServerResponse): void {
     partRequests.push(asked);
-    const expiresAtMs = Date.now() + (options.partUrlTtlMs ?? 900_000);
-    json(200, {
-      parts: asked.numbers.map((n) => ({
-        n,
-        url: `${url}/store/${asked.quality}/${n}?grant=${++grants}&X-Amz-Signature=part-signature-${grants}`,
-      })),
-      expiresAt: new Date(expiresAtMs).toISOString(),
-    });
+    const expiresAt = new Date(Date.now() + (options.partUrlTtlMs ?? 900_000)).toISOString();
+    const granted = asked.numbers.map((n) => ({
+      n,
+      url: `${url}/store/${asked.quality}/${n}?grant=${++grants}&X-Amz-Signature=part-signature-${grants}`,
+    }));
+    answerJson(response, 200, { parts: granted, expiresAt });
   }
 
   async function storePart(request: IncomingMessage, response: ServerResponse, key: string): Promise<void> {
