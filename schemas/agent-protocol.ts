@@ -44,7 +44,7 @@ export const PlaceRequest = z
   })
   .refine((place) => place.sha256.parts === Math.ceil(place.sizeBytes / place.sha256.partSizeBytes), {
     path: ["sha256", "parts"],
-    message: "must hold one digest for each part of sizeBytes",
+    message: "must be the number of parts that sizeBytes makes",
   });
 export type PlaceRequest = z.infer<typeof PlaceRequest>;
 
