@@ -37,6 +37,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           include: ["workers/**/*.test.ts", "durable-objects/**/*.test.ts"],
           exclude: ["durable-objects/machine/**"],
+          globalSetup: ["./test/local-wasabi.ts"],
           setupFiles: ["./test/migration-worker.ts"],
           testTimeout: 30_000,
         },

@@ -31,3 +31,16 @@ export const testBindings = {
   JWT_KEYS: JSON.stringify({ "test-jwt": fakeSecret("jwt") }),
   PLAYBACK_KEYS: JSON.stringify({ "test-playback": fakeSecret("playback") }),
 } as const;
+
+/** The bucket and keys of the S3 that the workers suite runs beside itself; its address comes by `inject`. */
+export const localWasabi = {
+  bucket: testBindings.WASABI_BUCKET,
+  accessKeyId: testBindings.WASABI_ACCESS_KEY_ID,
+  secretAccessKey: testBindings.WASABI_SECRET_ACCESS_KEY,
+} as const;
+
+declare module "vitest" {
+  interface ProvidedContext {
+    wasabiEndpoint: string;
+  }
+}

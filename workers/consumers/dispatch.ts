@@ -4,7 +4,7 @@
  */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Command } from "../../schemas/command.ts";
-import { logError } from "../log.ts";
+import { log } from "../log.ts";
 import { publishAsset } from "../stores/catalogue.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
 import { notifyApp } from "./app-webhook.ts";
@@ -28,11 +28,8 @@ export async function handleQueue(batch: MessageBatch, env: Env, _ctx: Execution
       await handleMessage(message, batch.queue, env);
       message.ack();
     } catch (error) {
-      logError(
-        "a queue message failed",
-        { queue: batch.queue, message: message.id, attempts: message.attempts },
-        error,
-      );
+      const { id: messageId, attempts } = message;
+      log({ event: "queue.message-failed", queue: batch.queue, messageId, attempts }, error);
       message.retry({ delaySeconds: retryDelaySeconds(message.attempts) });
     }
   }

@@ -5,7 +5,7 @@
 import type { AssetDoor, OpVerb } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
-import { logError } from "../log.ts";
+import { log } from "../log.ts";
 import { within } from "../stores/deadline.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { type StepCommand, stepOf } from "./step-of.ts";
@@ -107,10 +107,6 @@ async function claimKey(door: AssetDoor, step: StepRef, op: number, verb: OpVerb
 async function tell(door: AssetDoor, command: StepCommand, key: string, event: AssetEvent): Promise<void> {
   const result = await answeredByDoor(door.apply({ key, by: `${command.type} consumer`, event }));
   if (result.outcome !== "rejected" && result.outcome !== "conflict") return;
-  logError("the asset's object rejected a consumer's fact", {
-    fileId: command.fileId,
-    command: command.id,
-    event: event.type,
-    reason: result.reason,
-  });
+  const { id: commandId, fileId } = command;
+  log({ event: "command.fact-refused", commandId, fileId, type: event.type, reason: result.reason });
 }
