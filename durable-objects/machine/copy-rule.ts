@@ -1,7 +1,6 @@
 /** Rules of the copy machine: a rendition's copies on R2 and LucidLink come and go; the archive stays. */
 import type { CopyState } from "../../schemas/asset-state.ts";
-import type { ArchivedProxy } from "../../schemas/command.ts";
-import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
+import { archivedProxy, commandPlace, commandPlaceOrCheck, commandRemove, mayRemove } from "./copy-command.ts";
 import { isRetentionOver } from "./retention.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
@@ -9,63 +8,6 @@ import type { CopyEvent, CopySubject } from "./subject.ts";
 
 type Of<Type extends CopyEvent["type"]> = Extract<CopyEvent, { type: Type }>;
 type CopyRule<Type extends CopyEvent["type"]> = Rule<CopyState, CopySubject, Of<Type>>;
-
-function archivedProxy({ asset }: Draft, { rendition }: CopySubject): ArchivedProxy | null {
-  const { etag, sizeBytes, sha256, quality } = rendition;
-  if (rendition.state !== "archived" || etag === null || sizeBytes === null || sha256 === null) return null;
-  return { key: proxyKey(asset, quality), etag, sizeBytes, sha256 };
-}
-
-function commandPlace(draft: Draft, subject: CopySubject): void {
-  const source = archivedProxy(draft, subject);
-  if (source === null) throw new Error("a copy is placed only from a verified Wasabi object");
-  const { rendition, copy } = subject;
-  const common = { op: copy.step.op, quality: rendition.quality, jobId: rendition.jobId, source };
-  draft.effects.push(
-    copy.tier === "r2"
-      ? { type: "PlaceEdgeCopy", key: edgeKey(rendition.jobId, rendition.quality), ...common }
-      : { type: "PlaceEditorCopy", key: editorKey(draft.asset, rendition.quality), ...common },
-  );
-}
-
-/** An agent that has begun goes on by itself: it is asked how it stands rather than told again. */
-function commandPlaceOrCheck(draft: Draft, subject: CopySubject, begun: boolean): void {
-  const source = archivedProxy(draft, subject);
-  const { rendition, copy } = subject;
-  if (copy.tier === "r2" || !begun || source === null) {
-    commandPlace(draft, subject);
-    return;
-  }
-  draft.effects.push({
-    type: "CheckEditorCopy",
-    op: copy.step.op,
-    quality: rendition.quality,
-    jobId: rendition.jobId,
-    key: editorKey(draft.asset, rendition.quality),
-    source,
-  });
-}
-
-/** Rule 2: only while Wasabi holds it, or when the asset is deleted anyway. */
-const mayRemove = (draft: Draft, subject: CopySubject) =>
-  draft.asset.job.state === "deleted" || archivedProxy(draft, subject) !== null;
-
-function commandRemove(draft: Draft, subject: CopySubject): void {
-  if (!mayRemove(draft, subject)) throw new Error("a copy is removed only while Wasabi holds its rendition");
-  const { rendition, copy } = subject;
-  const common = { op: copy.step.op, quality: rendition.quality, jobId: rendition.jobId };
-  const deleted = draft.asset.job.state === "deleted";
-  draft.effects.push(
-    copy.tier === "r2"
-      ? {
-          type: "RemoveEdgeCopy",
-          key: edgeKey(rendition.jobId, rendition.quality),
-          archive: deleted ? null : archivedProxy(draft, subject),
-          ...common,
-        }
-      : { type: "RemoveEditorCopy", key: editorKey(draft.asset, rendition.quality), ...common },
-  );
-}
 
 function startPlacing(draft: Draft, subject: CopySubject): void {
   subject.copy.state = "placing";

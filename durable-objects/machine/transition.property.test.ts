@@ -42,7 +42,7 @@ const gentle: Acts = {
     if (runner !== undefined) world.work(runner);
   },
   flow: (world, { a }) => {
-    for (let left = a % 40; left > 0 && world.flow(); left -= 1);
+    for (let left = a % 10; left > 0 && world.flow(); left -= 1);
   },
   timer: (world) => {
     const timer = world.run.nextTimer();
@@ -142,15 +142,17 @@ function staleFact(world: World, { a, b }: Act): AssetEvent {
   return chosen(facts, a) ?? { type: "GraceElapsed" };
 }
 
-/** Whatever moves the work on is as likely as all disturbances together. */
+/** What moves the work on outweighs what disturbs it; what ends it is rare, or most storms would be short. */
 const actsOf = (acts: Acts) => {
-  const progress = ["take", "hear", "work", "flow"];
-  const others = Object.keys(acts).filter((kind) => !progress.includes(kind));
+  const progress = ["take", "hear", "work", "flow", "timer"];
+  const ends = ["delete", "undelete", "cancel", "entomb", "original"].filter((kind) => kind in acts);
+  const others = Object.keys(acts).filter((kind) => !progress.includes(kind) && !ends.includes(kind));
   const kind = fc.oneof(
-    { arbitrary: fc.constantFrom(...progress), weight: 3 },
-    { arbitrary: fc.constantFrom(...others), weight: 2 },
+    { arbitrary: fc.constantFrom(...progress), weight: 12 },
+    { arbitrary: fc.constantFrom(...others), weight: 8 },
+    { arbitrary: fc.constantFrom(...ends), weight: 1 },
   );
-  return fc.array(fc.record({ kind, a: fc.nat(60_000), b: fc.nat(1_000) }), { maxLength: 90, size: "max" });
+  return fc.array(fc.record({ kind, a: fc.nat(60_000), b: fc.nat(1_000) }), { maxLength: 150, size: "max" });
 };
 
 const heights = fc.constantFrom(240, 360, 720, 1080);
@@ -200,7 +202,7 @@ describe("a healthy world after any storm", () => {
         expect([...ends, "deleted"]).toContain(world.run.status);
         expectStoresToAgree(world);
       }),
-      { numRuns: 2000 },
+      { numRuns: 200 },
     );
   });
 
@@ -221,7 +223,7 @@ describe("a healthy world after any storm", () => {
         expect([...mended, "deleted"]).toContain(run.status);
         expectStoresToAgree(world);
       }),
-      { numRuns: 3000 },
+      { numRuns: 300 },
     );
   });
 });

@@ -1,0 +1,56 @@
+/** One asset to try things on: its declaration, its source, the bytes of its renditions. */
+import type { CompositeSha256 } from "../../schemas/checksum.ts";
+import type { UploadDeclaration } from "../../schemas/event.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+
+export const upload: UploadDeclaration = {
+  fileId: "507f1f77bcf86cd799439011",
+  clientName: "acme",
+  projectName: "spring-campaign",
+  fileName: "A001_C002.mov",
+  sizeBytes: 1_000_000_000,
+  source: { kind: "wasabi", key: "originals/acme/spring-campaign/507f1f77bcf86cd799439011/A001_C002.mov" },
+};
+
+/** 16:9 at this height: 1080 gives 360p, 540p, 720p and 1080p. */
+export function probe(height: number): SourceProbe {
+  const width = Math.round((height * 16) / 9 / 2) * 2;
+  return {
+    container: "mov",
+    durationSeconds: 20,
+    videoDurationSeconds: 20,
+    width,
+    height,
+    codedWidth: width,
+    codedHeight: height,
+    sar: { num: 1, den: 1 },
+    rotation: 0,
+    fps: { num: 25, den: 1 },
+    vfr: false,
+    videoCodec: "prores",
+    pixelFormat: "yuv422p10le",
+    bitDepth: 10,
+    interlaced: false,
+    hdr: null,
+    colorMatrix: null,
+    colorPrimaries: null,
+    colorTransfer: null,
+    fullRange: false,
+    audio: [],
+    timecode: null,
+  };
+}
+
+/** The bytes of one file, by what proves them. Two of different serials differ in size and checksum. */
+export interface Content {
+  readonly sizeBytes: number;
+  readonly sha256: CompositeSha256;
+}
+
+export function content(serial: number): Content {
+  const digest = serial.toString(16).padStart(64, "0");
+  return {
+    sizeBytes: 1_000_000 + serial,
+    sha256: { partSizeBytes: 8 * 1024 * 1024, parts: 1, composite: digest },
+  };
+}

@@ -1,0 +1,360 @@
+/**
+ * The world around one asset: stores that hold what was really written, commands and facts on their way, runners. Every
+ * party may be slow, silent, told twice or wrong; what it does is chosen by whoever drives the world.
+ */
+import { isCurrent, leaseRefusal, renditionOf } from "../../durable-objects/machine/authority.ts";
+import type { Effect, StorageEffect } from "../../durable-objects/machine/effect.ts";
+import type { Timer } from "../../durable-objects/machine/timer.ts";
+import type { Transition } from "../../durable-objects/machine/transition.ts";
+import type { AssetEvent } from "../../schemas/event.ts";
+import { originalKey, proxyKey } from "../../schemas/key.ts";
+import type { Quality } from "../../schemas/ladder.ts";
+import type { StepRef } from "../../schemas/step.ts";
+import { AssetRun } from "./asset-run.ts";
+import { type Content, content, probe, upload } from "./asset-sample.ts";
+
+/** `crash`: it was done, and nobody was told. `vanish`: the message was lost before anybody saw it. */
+export type Outcome = "succeed" | "begin" | "crash" | "vanish" | "outage" | "stumble" | "fail";
+
+type Command = StorageEffect;
+type OpCommand = Exclude<Command, { type: "EnqueueTranscode" | "AbortUpload" }>;
+
+interface Stored extends Content {
+  readonly etag: string;
+}
+
+interface OpenUpload {
+  readonly quality: Quality;
+  readonly content: Content;
+}
+
+export interface Runner {
+  readonly id: string;
+  lease: string | null;
+  probed: boolean;
+}
+
+export class World {
+  readonly run = new AssetRun();
+  /** Sent and not yet taken. */
+  readonly commands: Command[] = [];
+  /** Said and not yet heard by the object. */
+  readonly facts: AssetEvent[] = [];
+  readonly wasabi = new Map<string, Stored>();
+  readonly uploads = new Map<string, OpenUpload>();
+  readonly edge = new Map<string, Content>();
+  readonly editor = new Map<string, Content>();
+  readonly runners: Runner[] = ["one", "two", "three"].map((id) => ({ id, lease: null, probed: false }));
+  originalThere = true;
+  /** Whatever may rightly end in `failed`: a fault that trying again need not mend. */
+  faults = 0;
+  /** Leases that ran out. */
+  silences = 0;
+  readonly #healthy: Runner = { id: "healthy", lease: null, probed: false };
+  readonly #height: number;
+  #serial = 0;
+
+  constructor(height: number) {
+    this.#height = height;
+    this.tell({ type: "UploadNoticed", upload });
+  }
+
+  /** The object hears a fact; what it asks for goes out. */
+  tell(event: AssetEvent): Transition {
+    const after = this.run.apply(event);
+    if (event.type === "LeaseExpired" && after.verdict === "applied") this.silences += 1;
+    for (const effect of after.effects) this.#send(effect);
+    // As the worker's door does: an upload that was not recorded is aborted by whoever created it.
+    if (event.type === "UploadOpened" && !this.#isRecorded(event.uploadId)) this.uploads.delete(event.uploadId);
+    return after;
+  }
+
+  /** The clock reaches a deadline. */
+  fire(timer: Timer): Transition {
+    this.run.nowMs = Math.max(this.run.nowMs, timer.atMs);
+    return this.tell(timer.event);
+  }
+
+  #isRecorded(uploadId: string): boolean {
+    return this.run.asset.renditions.some((rendition) => rendition.upload?.uploadId === uploadId);
+  }
+
+  #send(effect: Effect): void {
+    switch (effect.type) {
+      case "PublishCatalogue":
+      case "NotifyApp":
+      case "EndLease":
+        return;
+      case "AbortUpload":
+        this.uploads.delete(effect.uploadId);
+        return;
+      default:
+        this.commands.push(effect);
+    }
+  }
+
+  /** A consumer takes a command, unless its intent is no longer the present one. */
+  take(index: number, outcome: Outcome): void {
+    const [command] = this.commands.splice(index, 1);
+    if (command === undefined || command.type === "EnqueueTranscode" || command.type === "AbortUpload") return;
+    const step = stepOfCommand(command);
+    if (!isCurrent(this.run.asset, step, command.op)) return;
+    const { op } = command;
+    switch (outcome) {
+      case "vanish":
+        return;
+      case "begin":
+        this.facts.push({ type: "StepBegan", step, op });
+        return;
+      case "outage":
+        this.facts.push({ type: "StepDeferred", step, op, ...outageOf(command), retryAfterMs: null });
+        return;
+      case "stumble":
+        this.faults += 1;
+        this.#defer(step, op, "CHECKSUM_MISMATCH");
+        return;
+      case "fail":
+        this.faults += 1;
+        this.facts.push({ type: "StepFailed", step, op, code: "WASABI_FORBIDDEN", message: "The keys were refused." });
+        return;
+      case "crash":
+        this.#carryOut(command, step);
+        return;
+      case "succeed":
+        this.facts.push(...this.#carryOut(command, step));
+        return;
+    }
+  }
+
+  #defer(step: StepRef, op: number, code: "CHECKSUM_MISMATCH" | "ORIGINAL_MISSING"): void {
+    this.facts.push({ type: "StepDeferred", step, op, code, message: "Not as it should be.", retryAfterMs: null });
+  }
+
+  /** What a consumer really does, as idempotent as the real ones. @returns what it then says. */
+  #carryOut(command: OpCommand, step: StepRef): AssetEvent[] {
+    const { asset } = this.run;
+    const { op } = command;
+    const failed = (code: "UPLOAD_LOST" | "CHECKSUM_MISMATCH" | "ETAG_MISMATCH"): AssetEvent => ({
+      type: "StepFailed",
+      step,
+      op,
+      code,
+      message: "It is not what was recorded.",
+    });
+    switch (command.type) {
+      case "ArchiveOriginal":
+      case "IngestOriginal":
+        if (!this.originalThere) {
+          this.faults += 1;
+          return [
+            { type: "StepDeferred", step, op, code: "ORIGINAL_MISSING", message: "Not there.", retryAfterMs: null },
+          ];
+        }
+        return [
+          {
+            type: "OriginalArchived",
+            op,
+            key: originalKey(asset),
+            sizeBytes: asset.sizeBytes,
+            etag: "original",
+            sha256: null,
+          },
+        ];
+      case "CompleteUpload": {
+        const { quality, jobId, uploadId, key } = command;
+        const opened = this.uploads.get(uploadId);
+        if (opened !== undefined) this.#store(key, opened.content);
+        this.uploads.delete(uploadId);
+        const stored = this.wasabi.get(key);
+        if (stored?.sha256.composite !== command.sha256.composite) return [failed("UPLOAD_LOST")];
+        return [{ type: "RenditionArchived", quality, jobId, op, etag: stored.etag, sizeBytes: stored.sizeBytes }];
+      }
+      case "RestoreArchive": {
+        const { quality, jobId, key } = command;
+        const source = this.edge.get(command.from);
+        if (source?.sha256.composite !== command.sha256.composite) return [failed("CHECKSUM_MISMATCH")];
+        const { etag, sizeBytes } = this.#store(key, source);
+        return [{ type: "RenditionArchived", quality, jobId, op, etag, sizeBytes }];
+      }
+      case "PlaceEdgeCopy":
+        return this.#place(this.edge, command, "r2", step);
+      case "PlaceEditorCopy":
+      case "CheckEditorCopy":
+        return this.#place(this.editor, command, "lucidlink", step);
+      case "RemoveEdgeCopy": {
+        const { quality, jobId, archive } = command;
+        if (archive !== null && this.wasabi.get(archive.key)?.etag !== archive.etag) {
+          return [failed("ETAG_MISMATCH"), this.#lost(quality, jobId)];
+        }
+        this.edge.delete(command.key);
+        return [{ type: "CopyRemoved", tier: "r2", quality, jobId, op }];
+      }
+      case "RemoveEditorCopy":
+        this.editor.delete(command.key);
+        return [{ type: "CopyRemoved", tier: "lucidlink", quality: command.quality, jobId: command.jobId, op }];
+    }
+  }
+
+  #place(
+    store: Map<string, Content>,
+    command: Extract<Command, { type: "PlaceEdgeCopy" | "PlaceEditorCopy" | "CheckEditorCopy" }>,
+    tier: "r2" | "lucidlink",
+    step: StepRef,
+  ): AssetEvent[] {
+    const { quality, jobId, op, source, key } = command;
+    const archive = this.wasabi.get(source.key);
+    if (archive?.etag !== source.etag) {
+      const deferred: AssetEvent = {
+        type: "StepDeferred",
+        step,
+        op,
+        code: "ETAG_MISMATCH",
+        message: "Wasabi has another object, or none.",
+        retryAfterMs: null,
+      };
+      return [this.#lost(quality, jobId), deferred];
+    }
+    store.set(key, archive);
+    const { sizeBytes, sha256 } = archive;
+    return [{ type: "CopyPlaced", tier, quality, jobId, op, sizeBytes, etag: null, sha256 }];
+  }
+
+  #lost(quality: Quality, jobId: string): AssetEvent {
+    return { type: "ArchiveLost", quality, jobId, message: "Wasabi has another object, or none." };
+  }
+
+  #store(key: string, { sizeBytes, sha256 }: Content): Stored {
+    this.#serial += 1;
+    const stored = { sizeBytes, sha256, etag: `etag-${this.#serial}` };
+    this.wasabi.set(key, stored);
+    return stored;
+  }
+
+  /** Someone deletes a proxy from Wasabi behind our back, and the sweep sees it. */
+  loseArchive(quality: Quality): void {
+    const rendition = renditionOf(this.run.asset, quality);
+    if (rendition?.state !== "archived") return;
+    this.faults += 1;
+    this.wasabi.delete(proxyKey(this.run.asset, quality));
+    this.facts.push(this.#lost(quality, rendition.jobId));
+  }
+
+  /** Whatever is gone from Wasabi is seen again, also when the first word of it was lost. */
+  #sweep(): void {
+    for (const { quality, jobId, state } of this.run.asset.renditions) {
+      const gone = state === "archived" && !this.wasabi.has(proxyKey(this.run.asset, quality));
+      if (gone) this.facts.push(this.#lost(quality, jobId));
+    }
+  }
+
+  /** The runner's next act: claims, probes, or uploads its next rendition. @returns false when it has nothing to do. */
+  work(runner: Runner): boolean {
+    const { asset } = this.run;
+    if (runner.lease === null) return this.#claim(runner);
+    const { lease } = runner;
+    if (asset.job.jobId === null || leaseRefusal(asset, asset.job.jobId, lease) !== null) {
+      runner.lease = null;
+      return true;
+    }
+    if (!runner.probed) {
+      runner.probed = true;
+      this.tell({ type: "SourceProbed", lease, source: probe(this.#height) });
+      return true;
+    }
+    const next = asset.renditions.find(({ state }) => state === "encoding");
+    if (next === undefined) return false;
+    if (next.upload === null) this.#openUpload(lease, next.quality);
+    else this.#finishUpload(lease, next.quality, next.upload.uploadId);
+    return true;
+  }
+
+  #claim(runner: Runner): boolean {
+    const index = this.commands.findIndex(({ type }) => type === "EnqueueTranscode");
+    const [message] = index < 0 ? [] : this.commands.splice(index, 1);
+    if (message?.type !== "EnqueueTranscode") return false;
+    const { generation } = message;
+    const claimed = this.tell({ type: "TranscodeClaimed", generation, runnerId: runner.id, encoder: "libx264" });
+    if (claimed.verdict === "applied") {
+      runner.lease = this.run.asset.job.lease?.token ?? null;
+      runner.probed = false;
+    }
+    return true;
+  }
+
+  #openUpload(lease: string, quality: Quality): void {
+    this.#serial += 1;
+    const uploadId = `upload-${this.#serial}`;
+    this.uploads.set(uploadId, { quality, content: content(this.#serial) });
+    const key = proxyKey(this.run.asset, quality);
+    this.tell({ type: "UploadOpened", lease, quality, key, uploadId, partSizeBytes: 8 * 1024 * 1024 });
+  }
+
+  #finishUpload(lease: string, quality: Quality, uploadId: string): void {
+    const opened = this.uploads.get(uploadId);
+    if (opened === undefined) throw new Error(`broken: upload ${uploadId} is recorded but was aborted`);
+    const made = { width: 640, height: 360, frames: 500, durationSeconds: 20, ...opened.content };
+    this.facts.push({ type: "RenditionUploaded", lease, quality, ...made });
+  }
+
+  /** The object hears the fact; it may be told again later. */
+  hear(index: number, again = false): void {
+    const [fact] = again ? this.facts.slice(index, index + 1) : this.facts.splice(index, 1);
+    if (fact !== undefined) this.tell(fact);
+  }
+
+  /** From now on all is well: runs until nothing is left to do. @throws Error when it does not come to rest. */
+  settle(): void {
+    this.originalThere = true;
+    for (const runner of this.runners) runner.lease = null;
+    this.#sweep();
+    for (let turn = 0; turn < 1_000; turn += 1) {
+      if (this.flow()) continue;
+      const timer = this.run.nextTimer();
+      if (timer === null) return;
+      const { verdict } = this.fire(timer);
+      if (verdict !== "applied") throw new Error(`broken: the timer ${timer.name} fired in vain and stays armed`);
+    }
+    throw new Error(`broken: still ${this.run.status} after a thousand acts in a healthy world`);
+  }
+
+  /** One act of a world in which all is well. @returns false when only a deadline can move it on. */
+  flow(): boolean {
+    if (this.facts.length > 0) {
+      this.hear(0);
+      return true;
+    }
+    const index = this.commands.findIndex(({ type }) => type !== "EnqueueTranscode");
+    if (index < 0) return this.work(this.#healthy);
+    this.take(index, "succeed");
+    return true;
+  }
+}
+
+function stepOfCommand(command: OpCommand): StepRef {
+  switch (command.type) {
+    case "ArchiveOriginal":
+    case "IngestOriginal":
+      return { kind: "archive" };
+    case "CompleteUpload":
+    case "RestoreArchive":
+      return { kind: "complete", quality: command.quality };
+    case "PlaceEdgeCopy":
+    case "RemoveEdgeCopy":
+      return { kind: "copy", tier: "r2", quality: command.quality };
+    case "PlaceEditorCopy":
+    case "CheckEditorCopy":
+    case "RemoveEditorCopy":
+      return { kind: "copy", tier: "lucidlink", quality: command.quality };
+  }
+}
+
+function outageOf(command: OpCommand) {
+  switch (stepOfCommand(command).kind) {
+    case "copy":
+      return command.type.includes("Editor")
+        ? ({ code: "LUCIDLINK_FULL", message: "No room left." } as const)
+        : ({ code: "R2_UNAVAILABLE", message: "R2 does not answer." } as const);
+    default:
+      return { code: "WASABI_UNAVAILABLE", message: "Wasabi does not answer." } as const;
+  }
+}
