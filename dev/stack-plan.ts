@@ -158,6 +158,7 @@ export function childPlans(shape: StackShape): ChildPlan[] {
       LUCID_AGENT_PORT: String(ports.agent),
       LUCID_AGENT_HOST: "127.0.0.1",
       LUCID_AGENT_ROOT: file.lucidlink.root,
+      LUCID_AGENT_STATE_DIR: join(shape.dataDirectory, "lucid-agent"),
       LUCID_AGENT_TOKEN: secrets.lucidAgentToken,
       LUCID_AGENT_CALLBACK_URL: `${file.api}/v1/agent/callback`,
       LUCID_AGENT_CALLBACK_SECRET: secrets.lucidAgentCallbackSecret,
