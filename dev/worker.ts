@@ -32,7 +32,9 @@ export type RunningWorker = { url: URL; dispose(): Promise<void> };
 
 export async function startWorker(config: WorkerConfig): Promise<RunningWorker> {
   const wranglerConfig = readConfig({ config: config.configPath });
-  const { workerOptions, define, main } = miniflareOptionsOf(wranglerConfig);
+  // The secrets come as bindings, not from the environment or .dev.vars, where wrangler would miss them aloud.
+  const { secrets: _required, ...withoutSecrets } = wranglerConfig;
+  const { workerOptions, define, main } = miniflareOptionsOf({ ...withoutSecrets, secrets: undefined });
   if (main === undefined) throw new Error(`${config.configPath} names no main`);
   const name = wranglerConfig.name ?? "worker";
   const { modulesRules: _rules, ...options } = workerOptions;
