@@ -1,136 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { defaultLadder, type LadderPolicy, type Quality } from "../../schemas/ladder.ts";
-import type { SourceProbe } from "../../schemas/media-probe.ts";
-import { planLadder } from "../../schemas/plan-ladder.ts";
-import { type Binaries, findBinaries } from "./binaries.ts";
-import { type EncodeJobOptions, type EncodeOutcome, type EncodeProgress, encodeJob } from "./encode-job.ts";
-import { children, concat } from "./mp4/box.ts";
-import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "./testing/ffmpeg-clip.ts";
-import { type OriginFaults, startOrigin } from "./testing/origin-server.ts";
+import { readFile, writeFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import { findBinaries } from "./binaries.ts";
+import { runFfmpeg } from "./testing/ffmpeg-clip.ts";
+import { clip, FAST, inspect, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
 
-const SMALL_LADDER: LadderPolicy = {
-  ...defaultLadder,
-  rungs: defaultLadder.rungs.map((rung) => ({ ...rung, shortSidePx: rung.shortSidePx / 4 })),
-};
-
-let folder: Awaited<ReturnType<typeof makeTestFolder>>;
-let binaries: Binaries;
-beforeAll(async () => {
-  folder = await makeTestFolder();
-  binaries = await findBinaries(process.env);
-});
-afterAll(() => folder.remove());
-
-const clip = (name: string) => join(folder.path, name);
-const video = (size: string, seconds = 2, rate = "24") => [
-  "-f",
-  "lavfi",
-  "-i",
-  `testsrc2=s=${size}:r=${rate}:d=${seconds}`,
-];
-const SOUND = ["-f", "lavfi", "-i", "sine=d=2:r=48000"];
-const FAST = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2"];
-
-type Made = {
-  outcome: EncodeOutcome;
-  source: SourceProbe | null;
-  files: Map<Quality, string>;
-  progress: EncodeProgress[];
-  /** Part numbers as they were stored. */
-  order: number[];
-  attempts: number;
-  requests: number;
-  signatures: number;
-};
-
-type Extra = Partial<
-  Pick<EncodeJobOptions, "skip" | "signal" | "onProgress" | "stallTimeoutMs" | "binaries" | "plan" | "sink">
-> & {
-  faults?: OriginFaults;
-  policy?: LadderPolicy;
-};
-
-async function make(file: string, { faults, policy = defaultLadder, ...extra }: Extra = {}): Promise<Made> {
-  const origin = await startOrigin(file, faults);
-  const before = await leftovers();
-  const parts = new Map<Quality, Map<number, Uint8Array>>();
-  const made: Omit<Made, "outcome" | "requests" | "signatures"> = {
-    source: null,
-    files: new Map(),
-    progress: [],
-    order: [],
-    attempts: 0,
-  };
-  const outcome = await encodeJob({
-    source: { url: origin.location },
-    plan: async (source) => planLadder(source, policy),
-    skip: [],
-    sink: ({ quality }, attempt) => {
-      const mine = new Map<number, Uint8Array>();
-      parts.set(quality, mine);
-      made.attempts = Math.max(made.attempts, attempt);
-      return {
-        part: async (n, bytes) => {
-          mine.set(n, bytes);
-          made.order.push(n);
-        },
-      };
-    },
-    encoder: { kind: "x264", dialect: binaries.dialect, reason: "test" },
-    binaries,
-    onProbe: (source) => {
-      made.source = source;
-    },
-    onProgress: (progress) => made.progress.push(progress),
-    signal: new AbortController().signal,
-    log: { info: () => {}, warn: () => {}, error: () => {} },
-    ...extra,
-  });
-  await origin.close();
-  expect(await leftovers()).toEqual(before);
-  if (outcome.ok) {
-    for (const { quality, sizeBytes } of outcome.renditions) {
-      const bytes = concat([...(parts.get(quality) ?? [])].toSorted(([a], [b]) => a - b).map(([, part]) => part));
-      expect(bytes.length).toBe(sizeBytes);
-      const path = clip(`made-${quality}.mp4`);
-      await writeFile(path, bytes);
-      made.files.set(quality, path);
-    }
-  }
-  return { ...made, outcome, requests: origin.requests(), signatures: origin.signatures() };
-}
-
-async function leftovers(): Promise<string[]> {
-  return (await readdir(tmpdir())).filter((name) => name.startsWith("encode-"));
-}
-
-/** Codec, size, frames and boxes of a finished file, decoded to its end. */
-async function inspect(made: Made, quality: Quality) {
-  const path = made.files.get(quality) ?? "";
-  const { streams } = (await probeJson(path, ["-show_streams", "-count_frames"])) as {
-    streams: Record<string, unknown>[];
-  };
-  await decodedFrames(path);
-  const picture = streams.find((stream) => stream.codec_type === "video");
-  return {
-    size: `${picture?.width}x${picture?.height}`,
-    frames: Number(picture?.nb_read_frames),
-    rate: picture?.r_frame_rate,
-    colour: picture?.color_space,
-    rotated: picture?.side_data_list !== undefined,
-    tracks: streams.map((stream) => stream.codec_name ?? stream.codec_tag_string),
-    boxes: children(await readFile(path)).map((box) => box.type),
-  };
-}
-
-function qualities(made: Made): Quality[] {
-  if (!made.outcome.ok) throw new Error(JSON.stringify(made.outcome.failure));
-  return made.outcome.renditions.map((rendition) => rendition.quality);
-}
+useJobBench();
 
 describe("sources", () => {
   test("854×480 with sound becomes 360p alone", async () => {
@@ -235,6 +109,26 @@ describe("sources", () => {
   });
 });
 
+describe("with the builds that npm ships", () => {
+  test("a clip with sound and a timecode comes out the same shape", async () => {
+    const old = await findBinaries({ PATH: "/nonexistent" });
+    expect(old.dialect.frameRateModeOption).toBe("-vsync");
+    await runFfmpeg([...video("1280x720"), ...SOUND, ...FAST, "-timecode", "01:00:00:00", clip("old.mov")]);
+    const encoder = { kind: "x264", dialect: old.dialect, reason: "test" } as const;
+    const made = await make(clip("old.mov"), { binaries: old, encoder });
+    expect(qualities(made)).toEqual(["360p", "540p", "720p"]);
+    expect(await inspect(made, "720p")).toEqual({
+      size: "1280x720",
+      frames: 48,
+      rate: "24/1",
+      colour: "bt709",
+      rotated: false,
+      tracks: ["h264", "aac", "tmcd"],
+      boxes: ["ftyp", "moov", "mdat"],
+    });
+  });
+});
+
 describe("what is no video is refused in words", () => {
   const refused = async (file: string) => {
     const { outcome } = await make(file);
@@ -284,112 +178,4 @@ describe("what is no video is refused in words", () => {
     await writeFile(clip("no-end.mp4"), indexFirst.subarray(0, indexFirst.length / 2));
     expect(await refused(clip("no-end.mp4"))).toBe("TRUNCATED");
   });
-});
-
-describe("trouble on the way", () => {
-  beforeAll(async () => {
-    await runFfmpeg([...video("854x480", 4), ...SOUND, ...FAST, "-qp", "10", clip("trouble.mp4")]);
-  });
-
-  test("cuts, expired URLs and stalls change nothing in what comes out", async () => {
-    const calm = await make(clip("trouble.mp4"));
-    const expected = await decodedFrames(calm.files.get("360p") ?? "");
-    const faults = { cutAfterBytes: 50_000, cuts: 4, requestsPerSignature: 3 };
-    const rough = await make(clip("trouble.mp4"), { faults });
-    expect(qualities(rough)).toEqual(["360p"]);
-    expect(await decodedFrames(rough.files.get("360p") ?? "")).toBe(expected);
-    expect(rough.signatures).toBeGreaterThan(1);
-  });
-
-  test("an original that is gone, or was replaced, is named so", async () => {
-    const gone = await make(clip("trouble.mp4"), { faults: { status: () => 404 } });
-    expect(gone.outcome).toMatchObject({ ok: false, failure: { code: "ORIGINAL_MISSING", retryable: false } });
-    const replaced = await make(clip("trouble.mp4"), { faults: { status: (n) => (n > 2 ? 412 : null) } });
-    expect(replaced.outcome).toMatchObject({ ok: false, failure: { code: "SOURCE_CHANGED", retryable: false } });
-    expect(JSON.stringify([gone.outcome, replaced.outcome])).not.toMatch(/secret|http:/);
-  });
-
-  test("renditions that are safe are not made again", async () => {
-    const made = await make(clip("trouble.mp4"), { policy: SMALL_LADDER, skip: ["360p", "540p", "720p"] });
-    expect(qualities(made)).toEqual(["1080p"]);
-    expect(qualities(await make(clip("trouble.mp4"), { skip: ["360p"] }))).toEqual([]);
-  });
-
-  test("many small parts are the same file, and come with the first one last", async () => {
-    const whole = await make(clip("trouble.mp4"));
-    const cut = await make(clip("trouble.mp4"), {
-      plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, partSizeBytes: 32 * 1024 })),
-    });
-    const count = cut.order.length;
-    expect(count).toBeGreaterThan(4);
-    expect(cut.outcome).toMatchObject({ renditions: [{ parts: count }] });
-    expect(cut.order.at(-1)).toBe(1);
-    expect(cut.order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i + 1));
-    expect(await decodedFrames(cut.files.get("360p") ?? "")).toBe(await decodedFrames(whole.files.get("360p") ?? ""));
-  });
-
-  test("a sink that fails ends the job with the sink's own failure", async () => {
-    const failure = { code: "LEASE_LOST", message: "The lease is another runner's now.", retryable: true };
-    const { outcome } = await make(clip("trouble.mp4"), {
-      sink: () => ({ part: () => Promise.reject(Object.assign(new Error(failure.message), failure)) }),
-    });
-    expect(outcome).toEqual({ ok: false, failure });
-  });
-
-  test("a sink that never answers does not hold the job for ever", async () => {
-    const { outcome } = await make(clip("trouble.mp4"), {
-      stallTimeoutMs: 1500,
-      sink: () => ({ part: () => new Promise(() => {}) }),
-    });
-    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_STALLED", retryable: true } });
-  });
-
-  test("aborting stops everything at once", async () => {
-    const abort = new AbortController();
-    const sink = () => ({ part: () => new Promise<void>(() => abort.abort()) });
-    const { outcome } = await make(clip("trouble.mp4"), { signal: abort.signal, sink });
-    expect(outcome).toMatchObject({ ok: false, failure: { code: "ABORTED" } });
-  });
-
-  test("an ffmpeg that cannot be run, or fails, says why", async () => {
-    const broken = { ...binaries, ffmpegPath: "/nonexistent/ffmpeg" };
-    const { outcome } = await make(clip("trouble.mp4"), { binaries: broken });
-    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED" } });
-    const refusing = await make(clip("trouble.mp4"), {
-      plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, width: 641 })),
-    });
-    expect(refusing.outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED" } });
-    expect(refusing.outcome).toMatchObject({
-      failure: { message: expect.stringMatching(/ffmpeg ended with status.*641/) },
-    });
-  });
-
-  test("an ffmpeg that is told to end leaves a valid file, which is not taken for the whole one", async () => {
-    await runFfmpeg([...video("640x360", 40), ...FAST, clip("long.mp4")]);
-    let told = false;
-    const { outcome } = await make(clip("long.mp4"), {
-      onProgress: () => {
-        if (told) return;
-        told = true;
-        execFileSync("pkill", ["-TERM", "-P", String(process.pid), "-x", "ffmpeg"]);
-      },
-    });
-    expect(told).toBe(true);
-    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
-  });
-
-  test("tables that outgrow their room are made room for, in a new upload", async () => {
-    const plans = async (source: SourceProbe) =>
-      planLadder(source, defaultLadder).map((plan) => ({
-        ...plan,
-        partSizeBytes: 16 * 1024,
-        // Promises one frame, so that the room planned for its tables is far too small.
-        expectedFrames: 1,
-        expectedDurationSeconds: 0.04,
-      }));
-    await runFfmpeg([...video("96x54", 120, "60"), ...FAST, clip("many.mp4")]);
-    const made = await make(clip("many.mp4"), { plan: plans });
-    expect(made.attempts).toBe(2);
-    expect(made.outcome).toMatchObject({ ok: true, renditions: [{ frames: 7200 }] });
-  }, 120_000);
 });

@@ -1,0 +1,117 @@
+import { execFileSync } from "node:child_process";
+import { beforeAll, describe, expect, test } from "vitest";
+import { defaultLadder } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { planLadder } from "../../schemas/plan-ladder.ts";
+import { decodedFrames, runFfmpeg } from "./testing/ffmpeg-clip.ts";
+import { binaries, clip, FAST, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
+
+useJobBench();
+
+describe("trouble on the way", () => {
+  beforeAll(async () => {
+    await runFfmpeg([...video("854x480", 4), ...SOUND, ...FAST, "-qp", "10", clip("trouble.mp4")]);
+  });
+
+  test("cuts, expired URLs and stalls change nothing in what comes out", async () => {
+    const calm = await make(clip("trouble.mp4"));
+    const expected = await decodedFrames(calm.files.get("360p") ?? "");
+    const faults = { cutAfterBytes: 50_000, cuts: 4, requestsPerSignature: 3 };
+    const rough = await make(clip("trouble.mp4"), { faults });
+    expect(qualities(rough)).toEqual(["360p"]);
+    expect(await decodedFrames(rough.files.get("360p") ?? "")).toBe(expected);
+    expect(rough.signatures).toBeGreaterThan(1);
+  });
+
+  test("an original that is gone, or was replaced, is named so", async () => {
+    const gone = await make(clip("trouble.mp4"), { faults: { status: () => 404 } });
+    expect(gone.outcome).toMatchObject({ ok: false, failure: { code: "ORIGINAL_MISSING", retryable: false } });
+    const replaced = await make(clip("trouble.mp4"), { faults: { status: (n) => (n > 2 ? 412 : null) } });
+    expect(replaced.outcome).toMatchObject({ ok: false, failure: { code: "SOURCE_CHANGED", retryable: false } });
+    expect(JSON.stringify([gone.outcome, replaced.outcome])).not.toMatch(/secret|http:/);
+  });
+
+  test("renditions that are safe are not made again", async () => {
+    const made = await make(clip("trouble.mp4"), { policy: SMALL_LADDER, skip: ["360p", "540p", "720p"] });
+    expect(qualities(made)).toEqual(["1080p"]);
+    expect(qualities(await make(clip("trouble.mp4"), { skip: ["360p"] }))).toEqual([]);
+  });
+
+  test("many small parts are the same file, and come with the first one last", async () => {
+    const whole = await make(clip("trouble.mp4"));
+    const cut = await make(clip("trouble.mp4"), {
+      plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, partSizeBytes: 32 * 1024 })),
+    });
+    const count = cut.order.length;
+    expect(count).toBeGreaterThan(4);
+    expect(cut.outcome).toMatchObject({ renditions: [{ parts: count }] });
+    expect(cut.order.at(-1)).toBe(1);
+    expect(cut.order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i + 1));
+    expect(await decodedFrames(cut.files.get("360p") ?? "")).toBe(await decodedFrames(whole.files.get("360p") ?? ""));
+  });
+
+  test("a sink that fails ends the job with the sink's own failure", async () => {
+    const failure = { code: "LEASE_LOST", message: "The lease is another runner's now.", retryable: true };
+    const { outcome } = await make(clip("trouble.mp4"), {
+      sink: () => ({ part: () => Promise.reject(Object.assign(new Error(failure.message), failure)) }),
+    });
+    expect(outcome).toEqual({ ok: false, failure });
+  });
+
+  test("a sink that never answers does not hold the job for ever", async () => {
+    const { outcome } = await make(clip("trouble.mp4"), {
+      stallTimeoutMs: 1500,
+      sink: () => ({ part: () => new Promise(() => {}) }),
+    });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_STALLED", retryable: true } });
+  });
+
+  test("aborting stops everything at once", async () => {
+    const abort = new AbortController();
+    const sink = () => ({ part: () => new Promise<void>(() => abort.abort()) });
+    const { outcome } = await make(clip("trouble.mp4"), { signal: abort.signal, sink });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ABORTED" } });
+  });
+
+  test("an ffmpeg that cannot be run, or fails, says why", async () => {
+    const broken = { ...binaries, ffmpegPath: "/nonexistent/ffmpeg" };
+    const { outcome } = await make(clip("trouble.mp4"), { binaries: broken });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED" } });
+    const refusing = await make(clip("trouble.mp4"), {
+      plan: async (source) => planLadder(source, defaultLadder).map((plan) => ({ ...plan, width: 641 })),
+    });
+    expect(refusing.outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED" } });
+    expect(refusing.outcome).toMatchObject({
+      failure: { message: expect.stringMatching(/ffmpeg ended with status.*641/) },
+    });
+  });
+
+  test("an ffmpeg that is told to end leaves a valid file, which is not taken for the whole one", async () => {
+    await runFfmpeg([...video("640x360", 40), ...FAST, clip("long.mp4")]);
+    let told = false;
+    const { outcome } = await make(clip("long.mp4"), {
+      onProgress: () => {
+        if (told) return;
+        told = true;
+        execFileSync("pkill", ["-TERM", "-P", String(process.pid), "-x", "ffmpeg"]);
+      },
+    });
+    expect(told).toBe(true);
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
+  });
+
+  test("tables that outgrow their room are made room for, in a new upload", async () => {
+    const plans = async (source: SourceProbe) =>
+      planLadder(source, defaultLadder).map((plan) => ({
+        ...plan,
+        partSizeBytes: 16 * 1024,
+        // Promises one frame, so that the room planned for its tables is far too small.
+        expectedFrames: 1,
+        expectedDurationSeconds: 0.04,
+      }));
+    await runFfmpeg([...video("96x54", 120, "60"), ...FAST, clip("many.mp4")]);
+    const made = await make(clip("many.mp4"), { plan: plans });
+    expect(made.attempts).toBe(2);
+    expect(made.outcome).toMatchObject({ ok: true, renditions: [{ frames: 7200 }] });
+  });
+});
