@@ -10,7 +10,7 @@ import { EventEnvelope } from "../schemas/event.ts";
 import { edgeKey, proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
-import { logError } from "../workers/log.ts";
+import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
 import { sendCommand } from "../workers/stores/queues.ts";
 import { presignGet } from "../workers/stores/wasabi-presign.ts";
@@ -24,14 +24,12 @@ import type {
   ProxyLocation,
 } from "./asset-door.ts";
 import { AssetStore } from "./asset-store.ts";
+import { type Decision, decide } from "./decision.ts";
 import { feedsOf } from "./feed-door.ts";
-import { historyDetail } from "./history-detail.ts";
 import { isCurrent, leaseRefusal, renditionOf, verbOf } from "./machine/authority.ts";
 import { copyOn } from "./machine/placement.ts";
-import { timersOf } from "./machine/timer.ts";
-import { isQuiet, type Transition, transition } from "./machine/transition.ts";
 import { viewAsset } from "./machine/view.ts";
-import { excludes, operationOf, reportedOperation } from "./operation.ts";
+import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
 import { broadcast, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
@@ -60,8 +58,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       send: (command) => sendCommand(env, command),
       nowMs: Date.now,
       random: Math.random,
-      onFault: (fault, row) =>
-        logError("A command could not be sent; it stays in the outbox.", { commandId: row.id, type: row.type }, fault),
+      onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
     this.#progressThrottle = new Throttle(progressIntervalMs, Date.now, (frame) => this.#tell(frame));
   }
@@ -223,78 +220,19 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     }
   }
 
-  /** One synchronous block: either all of it is stored or nothing is. */
   #commit(envelope: EventEnvelope): ApplyResult {
-    const { key, event } = envelope;
-    const atMs = Date.now();
-    try {
-      const outcome = this.ctx.storage.transactionSync(() => this.#commitStored(envelope, atMs));
-      if (outcome.verdict === "applied") this.#tellChange(event, outcome);
-      return this.#result(outcome);
-    } catch (fault) {
-      this.#store.forget();
-      logError("An event could not be applied; nothing is stored.", { type: event.type, key }, fault);
-      throw fault;
-    }
+    const decision = decide(envelope, {
+      store: this.#store,
+      transaction: (work) => this.ctx.storage.transactionSync(work),
+      policy: () => this.#policy(),
+      progress: () => this.#progress,
+      stamp: () => ({ atMs: Date.now(), newId: hexId(12), token: hexId(16), jitter: Math.random() }),
+    });
+    if (decision.verdict === "applied") this.#tellChange(decision);
+    return this.#result(decision);
   }
 
-  #commitStored({ key, by, event }: EventEnvelope, atMs: number): Commit {
-    const before = this.#store.load();
-    if (key !== null && this.#store.isSeen(key))
-      return { verdict: "duplicate", errors: [], effects: [], created: false };
-    const stamp = { atMs, newId: hexId(12), token: hexId(16), jitter: Math.random() };
-    const next = transition(before?.state ?? null, event, { stamp, policy: this.#policy() });
-    if (next.verdict === "rejected") logError("An event contradicts the state.", { type: event.type, by });
-    if (key !== null && next.verdict !== "unknown" && next.verdict !== "conflict") this.#store.markSeen(key, atMs);
-    this.#releaseOperation(event, atMs);
-    if (next.verdict === "applied" && next.state !== null) {
-      const revision = (before?.revision ?? 0) + (isQuiet(event) ? 0 : 1);
-      this.#store.save({ state: next.state, revision });
-      this.#store.replaceTimers(timersOf(next.state));
-      this.#enqueue(next, revision, atMs);
-      if (!isQuiet(event)) this.#recordHistory(by, event, atMs);
-    }
-    return { ...next, created: before === null };
-  }
-
-  #releaseOperation(event: EventEnvelope["event"], atMs: number): void {
-    const reported = reportedOperation(event);
-    if (reported === null) return;
-    for (const opKey of this.#store.releaseOpTokens(reported.step, reported.op)) this.#store.releaseOutbox(opKey, atMs);
-  }
-
-  #enqueue({ effects }: Transition, revision: number, atMs: number): void {
-    const { state } = this.#present();
-    for (const [index, effect] of effects.entries()) {
-      if (effect.type === "EndLease") continue;
-      const id = `${state.fileId}:${revision}:${index}`;
-      if (effect.type === "PublishCatalogue") this.#store.dropUnsent("PublishCatalogue");
-      if (effect.type === "AbortUpload") this.#store.dropTransfer(effect.uploadId);
-      const body = effect.type === "NotifyApp" ? { ...effect, timestamp: iso(atMs), asset: this.#view() } : effect;
-      const operation = operationOf(effect);
-      this.#store.enqueue(
-        {
-          id,
-          type: effect.type,
-          body: JSON.stringify(body),
-          opKey: operation?.key ?? null,
-          op: operation?.op ?? null,
-          verb: operation?.verb ?? null,
-        },
-        revision * 1000 + index,
-        atMs,
-      );
-    }
-  }
-
-  #recordHistory(by: string, event: EventEnvelope["event"], atMs: number): void {
-    const asset = this.#view();
-    if (asset === null) return;
-    const { revision, state } = asset;
-    this.#store.appendHistory({ revision, at: iso(atMs), event: event.type, by, state, detail: historyDetail(event) });
-  }
-
-  #tellChange(event: EventEnvelope["event"], { effects }: Commit): void {
+  #tellChange({ effects, quiet }: Decision): void {
     for (const effect of effects) {
       if (effect.type !== "EndLease") continue;
       const { reason, message } = effect;
@@ -302,7 +240,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
         socket.send(JSON.stringify({ type: "cancel", reason, message }));
       }
     }
-    if (isQuiet(event)) return;
+    if (quiet) return;
     if (this.#present().state.job.lease === null) this.#progress = null;
     this.#progressThrottle.flush();
     const asset = this.#view();
@@ -316,7 +254,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     for (const feed of feedsOf(this.env.FEED, clientName)) {
       this.ctx.waitUntil(
         feed.publish(clientName, projectName, frame).catch((fault: unknown) => {
-          logError("A feed did not take a frame; its watchers miss one change.", { clientName }, fault);
+          log({ event: "feed.unreachable", clientName }, fault);
         }),
       );
     }
@@ -381,17 +319,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return { outcome: "rejected", asset: this.#view(), created: false, reason: "That is no event.", errors };
   }
 
-  #result({ verdict, errors, created }: Commit): ApplyResult {
+  #result({ verdict, errors, created }: Decision): ApplyResult {
     const reason = verdict === "applied" ? null : `The event was ${verdict}.`;
     return { outcome: verdict, asset: this.#view(), created: created && verdict === "applied", reason, errors };
   }
-}
-
-interface Commit {
-  verdict: Transition["verdict"] | "duplicate";
-  errors: Transition["errors"];
-  effects: Transition["effects"];
-  created: boolean;
 }
 
 const iso = (atMs: number) => new Date(atMs).toISOString();

@@ -1,4 +1,5 @@
-/** The request path's structured log: one JSON object a line, with tokens and query strings taken out. */
+/** The worker's log: typed events, one JSON object a line, with tokens and query strings taken out. */
+import { type LogEvent, levelOf } from "../schemas/log-event.ts";
 
 const secrets: readonly (readonly [pattern: RegExp, replacement: string])[] = [
   [/(https?:\/\/[^\s"'?]+)\?[^\s"']*/g, "$1?[redacted]"],
@@ -12,27 +13,20 @@ export function redacted(text: string): string {
   return secrets.reduce((rest, [pattern, replacement]) => rest.replace(pattern, replacement), text);
 }
 
-export type LogField = string | number | boolean | null | undefined;
-
-/** A log line's text. `error` is told by its name, message and stack, all redacted. */
-export function logLine(
-  level: "info" | "warn" | "error",
-  message: string,
-  fields: Record<string, LogField>,
-  error?: unknown,
-): string {
-  const told = error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : error;
+/** A log line's text. `fault` is told by its name, message and stack, all redacted. */
+export function logLine(event: LogEvent, nowMs: number, fault?: unknown): string {
+  const told = fault instanceof Error ? (fault.stack ?? `${fault.name}: ${fault.message}`) : fault;
   const line = {
-    level,
-    time: Date.now(),
-    msg: message,
-    ...fields,
+    level: levelOf[event.event],
+    time: nowMs,
+    ...event,
     ...(told === undefined ? {} : { error: String(told) }),
   };
   return JSON.stringify(line, (_key, value) => (typeof value === "string" ? redacted(value) : value));
 }
 
-export function logError(message: string, fields: Record<string, LogField>, error?: unknown): void {
+export function log(event: LogEvent, fault?: unknown): void {
+  const line = logLine(event, Date.now(), fault);
   // biome-ignore lint/suspicious/noConsole: the platform collects its log from the console
-  console.error(logLine("error", message, fields, error));
+  console[levelOf[event.event]](line);
 }

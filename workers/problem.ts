@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
-import { logError } from "./log.ts";
+import { log } from "./log.ts";
 import { StoreFailure } from "./stores/store-failure.ts";
 
 /** The codes that a door may answer with, and the status of each. */
@@ -113,7 +113,7 @@ function refusalOf(thrown: unknown): Refusal {
 /** The one mapping from what was thrown to the wire. What nobody foresaw is logged whole and told as INTERNAL. */
 export function problemResponse(thrown: unknown, facts: RequestFacts): Response {
   const refusal = refusalOf(thrown);
-  if (refusal.status >= 500) logError("request failed", { ...facts, code: refusal.code }, refusal.cause ?? thrown);
+  if (refusal.status >= 500) log({ event: "request.failed", ...facts, code: refusal.code }, refusal.cause ?? thrown);
   const body: ProblemBody = {
     type: `/problems/${refusal.code}`,
     title: failureFacts[refusal.code].title,

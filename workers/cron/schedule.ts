@@ -1,5 +1,5 @@
 /** What the timer does, every five minutes: aborts multipart uploads whose consumer died, and drops old records. */
-import { logError } from "../log.ts";
+import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
@@ -35,7 +35,7 @@ async function abortAbandoned(env: Env, nowMs: number): Promise<void> {
       await wasabi.abortMultipart(key, uploadId);
       await forgetUpload(env.CATALOGUE, uploadId);
     } catch (error) {
-      logError("an abandoned upload could not be aborted", { key }, error);
+      log({ event: "upload.abort-failed", key }, error);
     }
   }
 }

@@ -5,7 +5,7 @@
 import { type AssetDoor, assetDoor, type ProxyLocation } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { edgeKey } from "../../schemas/key.ts";
-import { logError } from "../log.ts";
+import { log } from "../log.ts";
 import { type PlaybackTarget, verifyPlaybackUrl } from "../playback-url.ts";
 import { problemResponse, Refusal, type RequestFacts, requestFacts } from "../problem.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
@@ -83,7 +83,7 @@ async function find(delivery: Delivery): Promise<Content> {
   const { env, facts, target, range, headOnly } = delivery;
   const key = edgeKey(target.jobId, target.quality);
   const read: EdgeRead | null = await readEdge(env.PROXIES, key, { range, headOnly }).catch((error: unknown) => {
-    logError("r2 failed", { ...facts, code: "R2_UNAVAILABLE" }, error);
+    log({ event: "delivery.tier-failed", ...facts, code: "R2_UNAVAILABLE" }, error);
     return null;
   });
   if (read?.outcome === "outside") throw outside(read.sizeBytes);
@@ -179,6 +179,8 @@ function note(
     await door.apply({ key: `${name}:${subject}:${count}`, by: "delivery", event });
   };
   ctx.waitUntil(
-    onceIn(period, nowMs, report).catch((error: unknown) => logError(`${name} was not noted`, { ...facts }, error)),
+    onceIn(period, nowMs, report).catch((error: unknown) =>
+      log({ event: "delivery.note-failed", ...facts, note: name }, error),
+    ),
   );
 }

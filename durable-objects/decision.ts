@@ -1,0 +1,119 @@
+/**
+ * Makes one decision and stores all of it, or nothing: the event's key, the new state and revision, the outbox rows, the
+ * history line, the timers. Synchronous, so that nothing can come between reading the state and writing it.
+ */
+import type { Asset, Progress } from "../schemas/asset.ts";
+import type { EventEnvelope } from "../schemas/event.ts";
+import type { Policy } from "../schemas/policy.ts";
+import { log } from "../workers/log.ts";
+import type { AssetStore, Revision } from "./asset-store.ts";
+import { historyDetail } from "./history-detail.ts";
+import type { Context } from "./machine/rule.ts";
+import { timersOf } from "./machine/timer.ts";
+import { isQuiet, type Transition, transition } from "./machine/transition.ts";
+import { viewAsset } from "./machine/view.ts";
+import { operationOf, reportedOperation } from "./operation.ts";
+
+export interface Decision {
+  verdict: Transition["verdict"] | "duplicate";
+  errors: Transition["errors"];
+  effects: Transition["effects"];
+  /** This very event made the asset. */
+  created: boolean;
+  /** Nobody needs to be told. */
+  quiet: boolean;
+}
+
+export interface DecisionPorts {
+  store: AssetStore;
+  /** All or nothing; may be nested. */
+  transaction<Result>(work: () => Result): Result;
+  policy(): Policy;
+  progress(): Progress | null;
+  stamp(): Context["stamp"];
+}
+
+const idsPerRevision = 1000;
+const iso = (atMs: number) => new Date(atMs).toISOString();
+
+/** @throws when nothing could be stored; the store then forgets what it had cached */
+export function decide(envelope: EventEnvelope, ports: DecisionPorts): Decision {
+  try {
+    return ports.transaction(() => decideStored(envelope, ports));
+  } catch (fault) {
+    ports.store.forget();
+    log({ event: "asset.apply-failed", type: envelope.event.type, key: envelope.key }, fault);
+    throw fault;
+  }
+}
+
+function decideStored({ key, by, event }: EventEnvelope, ports: DecisionPorts): Decision {
+  const { store } = ports;
+  const before = store.load();
+  if (key !== null && store.isSeen(key)) {
+    return { verdict: "duplicate", errors: [], effects: [], created: false, quiet: true };
+  }
+  const stamp = ports.stamp();
+  const next = transition(before?.state ?? null, event, { stamp, policy: ports.policy() });
+  if (next.verdict === "rejected") {
+    log({ event: "asset.event-rejected", fileId: before?.state.fileId ?? null, type: event.type, by });
+  }
+  if (key !== null && next.verdict !== "unknown" && next.verdict !== "conflict") store.markSeen(key, stamp.atMs);
+  releaseOperation(event, store, stamp.atMs);
+  const quiet = isQuiet(event) && next.effects.length === 0;
+  if (next.verdict === "applied" && next.state !== null) {
+    const present = { state: next.state, revision: (before?.revision ?? 0) + (quiet ? 0 : 1) };
+    store.save(present);
+    store.replaceTimers(timersOf(next.state));
+    const asset = viewAsset(present.state, present.revision, ports.policy(), ports.progress());
+    enqueue(next.effects, present, asset, store, stamp.atMs);
+    if (!quiet) recordHistory({ by, event, asset, store, atMs: stamp.atMs });
+  }
+  return { verdict: next.verdict, errors: next.errors, effects: next.effects, created: before === null, quiet };
+}
+
+/** A step that has reported holds its key no longer: what waited for the key may go. */
+function releaseOperation(event: EventEnvelope["event"], store: AssetStore, atMs: number): void {
+  const reported = reportedOperation(event);
+  if (reported === null) return;
+  for (const opKey of store.releaseOpTokens(reported.step, reported.op)) store.releaseOutbox(opKey, atMs);
+}
+
+function enqueue(
+  effects: Transition["effects"],
+  { state, revision }: Revision,
+  asset: Asset,
+  store: AssetStore,
+  atMs: number,
+): void {
+  for (const [index, effect] of effects.entries()) {
+    if (effect.type === "EndLease") continue;
+    if (effect.type === "PublishCatalogue") store.dropUnsent("PublishCatalogue");
+    if (effect.type === "AbortUpload") store.dropTransfer(effect.uploadId);
+    const body = effect.type === "NotifyApp" ? { ...effect, timestamp: iso(atMs), asset } : effect;
+    const operation = operationOf(effect);
+    const row = {
+      id: `${state.fileId}:${revision}:${index}`,
+      type: effect.type,
+      body: JSON.stringify(body),
+      opKey: operation?.key ?? null,
+      op: operation?.op ?? null,
+      verb: operation?.verb ?? null,
+    };
+    store.enqueue(row, revision * idsPerRevision + index, atMs);
+  }
+}
+
+function recordHistory(entry: {
+  by: string;
+  event: EventEnvelope["event"];
+  asset: Asset;
+  store: AssetStore;
+  atMs: number;
+}): void {
+  const { fileId, revision, state } = entry.asset;
+  const { type } = entry.event;
+  const detail = historyDetail(entry.event);
+  entry.store.appendHistory({ revision, at: iso(entry.atMs), event: type, by: entry.by, state, detail });
+  log({ event: "asset.changed", fileId, revision, type, by: entry.by, state, detail });
+}

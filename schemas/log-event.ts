@@ -1,0 +1,67 @@
+/**
+ * What the worker logs: one JSON object a line, told apart by `event`. Every movement of a file passes the Asset object,
+ * so `asset.changed` alone is the log of all movements. Never a token, never a presigned query.
+ */
+import { z } from "zod";
+import { AssetState } from "./asset.ts";
+import { FailureCode } from "./failure.ts";
+
+const request = { requestId: z.string(), method: z.string(), path: z.string() };
+
+export const LogEvent = z.discriminatedUnion("event", [
+  /** An event was applied: what, by whom, and the state it led to. */
+  z.object({
+    event: z.literal("asset.changed"),
+    fileId: z.string(),
+    revision: z.int(),
+    type: z.string(),
+    by: z.string(),
+    state: AssetState,
+    detail: z.record(z.string(), z.unknown()),
+  }),
+  /** An event contradicts the state: a bug somewhere. Nothing was stored. */
+  z.object({
+    event: z.literal("asset.event-rejected"),
+    fileId: z.string().nullable(),
+    type: z.string(),
+    by: z.string(),
+  }),
+  z.object({ event: z.literal("asset.apply-failed"), type: z.string(), key: z.string().nullable() }),
+  /** The queue did not take a command; it stays in the outbox. */
+  z.object({ event: z.literal("command.unsent"), commandId: z.string(), type: z.string() }),
+  /** A consumer's fact was not accepted. */
+  z.object({
+    event: z.literal("command.fact-refused"),
+    commandId: z.string(),
+    fileId: z.string(),
+    type: z.string(),
+    reason: z.string().nullable(),
+  }),
+  /** A message could not be handled; the queue delivers it again, or it ends as a dead letter. */
+  z.object({ event: z.literal("queue.message-failed"), queue: z.string(), messageId: z.string(), attempts: z.int() }),
+  z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
+  /** Watchers of many assets miss one change. */
+  z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
+  z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
+  /** Delivery went on with the other tier. */
+  z.object({ event: z.literal("delivery.tier-failed"), ...request, code: FailureCode }),
+  /** An access, a miss or a loss was not reported to the asset. */
+  z.object({ event: z.literal("delivery.note-failed"), ...request, note: z.string() }),
+]);
+export type LogEvent = z.infer<typeof LogEvent>;
+
+export type LogLevel = "info" | "warn" | "error";
+
+export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
+  "asset.changed": "info",
+  "asset.event-rejected": "error",
+  "asset.apply-failed": "error",
+  "command.unsent": "warn",
+  "command.fact-refused": "error",
+  "queue.message-failed": "error",
+  "upload.abort-failed": "warn",
+  "feed.unreachable": "warn",
+  "request.failed": "error",
+  "delivery.tier-failed": "warn",
+  "delivery.note-failed": "warn",
+};
