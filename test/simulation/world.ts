@@ -224,8 +224,8 @@ export class World {
   }
 
   #store(key: string, { sizeBytes, sha256 }: Content): Stored {
-    this.#serial += 1;
-    const stored = { sizeBytes, sha256, etag: `etag-${this.#serial}` };
+    // As S3's own: the same parts, uploaded again, have the same ETag.
+    const stored = { sizeBytes, sha256, etag: `etag-of-${sha256.composite}` };
     this.wasabi.set(key, stored);
     return stored;
   }
