@@ -2,7 +2,8 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { defaultLadder, type LadderPolicy } from "../../schemas/ladder.ts";
 import { type Binaries, findBinaries } from "../media/binaries.ts";
 import { chooseEncoder, type EncoderChoice } from "../media/encoder-probe.ts";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../media/testing/ffmpeg-clip.ts";
@@ -11,6 +12,9 @@ import { ShuttingDown } from "./job-failure.ts";
 import { jobTiming } from "./job-timing.ts";
 import { runJob } from "./run-job.ts";
 import { apiToken, jobMessage, type Peer, type PeerOptions, pullToken, startPeer } from "./testing/protocol-peer.ts";
+
+// Real encodes, on machines that may have other work.
+vi.setConfig({ testTimeout: 120_000 });
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
 let short: Buffer;
@@ -24,11 +28,11 @@ beforeAll(async () => {
   // Its own, so that what lies there is this job's: other tests run beside this one.
   process.env.TMPDIR = folder.path;
   const file = (name: string) => join(folder.path, name);
-  const pictures = ["-f", "lavfi", "-i", "testsrc2=size=960x540:rate=25:duration=2"];
+  const pictures = ["-f", "lavfi", "-i", "testsrc2=size=256x144:rate=25:duration=2"];
   const sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"];
   const encoding = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac".split(" ");
   await runFfmpeg([...pictures, ...sound, ...encoding, file("short.mp4")]);
-  await runFfmpeg(["-stream_loop", "299", "-i", file("short.mp4"), "-c", "copy", file("long.mp4")]);
+  await runFfmpeg(["-stream_loop", "599", "-i", file("short.mp4"), "-c", "copy", file("long.mp4")]);
   [short, long] = await Promise.all([readFile(file("short.mp4")), readFile(file("long.mp4"))]);
   binaries = await findBinaries(process.env);
   encoder = await chooseEncoder(binaries, "x264", 1);
@@ -41,10 +45,18 @@ afterEach(async () => {
   await peer.stop();
 });
 
+/** Small pictures: what is tested here is the job, not the encoder. */
+const ladder: LadderPolicy = {
+  ...defaultLadder,
+  rungs: [
+    { quality: "360p", shortSidePx: 72, maxRateBps: 800_000, crf: 22, cq: 23 },
+    { quality: "540p", shortSidePx: 144, maxRateBps: 1_600_000, crf: 22, cq: 23 },
+  ],
+};
 const backoff = { baseMs: 5, maxMs: 50 };
 
 async function start(options: PeerOptions = {}) {
-  peer = await startPeer({ source: short, ...options });
+  peer = await startPeer({ source: short, ladder, ...options });
   const message = jobMessage();
   const shutdown = new AbortController();
   const lines: string[] = [];
@@ -70,7 +82,6 @@ async function start(options: PeerOptions = {}) {
     onProgress: () => undefined,
     log: pino({ level: "debug" }, { write: (line: string) => lines.push(redact(line)) }),
   });
-  if(process.env.DBG) outcome.then(()=>console.log(lines.filter(l=>/err/.test(l)).join("").slice(0,1500)));
   return { outcome, shutdown, lines };
 }
 
