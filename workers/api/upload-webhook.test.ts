@@ -1,0 +1,93 @@
+import { expect, test } from "vitest";
+import { call, newUpload, origin, postUpload, problemOf, signedHeaders, token } from "../../test/door-worker.ts";
+
+const admin = await token("admin");
+
+async function send(data: unknown, more: Record<string, unknown> = {}): Promise<Response> {
+  const body = JSON.stringify({ type: "upload.completed", timestamp: "2026-11-23T10:00:00+02:00", data, ...more });
+  return call("/v1/webhooks/upload", { method: "POST", headers: await signedHeaders(body), body });
+}
+
+const exists = async (fileId: string) => (await call(`/v1/assets/${fileId}`, { token: admin })).status === 200;
+
+test("a new upload is 202 with links that lead to the asset; the same again is 200", async () => {
+  const upload = newUpload();
+  const response = await postUpload(upload, "msg_first");
+  expect(response.status).toBe(202);
+  const accepted = (await response.json()) as { links: { self: string } };
+  expect(accepted).toMatchObject({ fileId: upload.fileId, state: "received" });
+  const self = await call(new URL(accepted.links.self, origin).pathname, { token: admin });
+  expect(await self.json()).toMatchObject({ fileId: upload.fileId, fileName: upload.fileName, revision: 1 });
+
+  for (const id of ["msg_first", "msg_second"]) {
+    const again = await postUpload(upload, id);
+    expect(again.status, id).toBe(200);
+    expect(await again.json()).toEqual(accepted);
+  }
+});
+
+test("another file under a known id is 409 and names the fields", async () => {
+  const upload = newUpload();
+  await postUpload(upload);
+  const response = await postUpload({ ...upload, sizeBytes: 1, fileName: "other.mov" });
+  const problem = await problemOf(response);
+  expect(problem).toMatchObject({ status: 409, code: "CONFLICT" });
+  expect(problem.errors?.map(({ path }) => path).sort()).toEqual(["data.fileName", "data.sizeBytes"]);
+  const asset = await call(`/v1/assets/${upload.fileId}`, { token: admin });
+  expect(await asset.json()).toMatchObject({ sizeBytes: upload.sizeBytes, revision: 1 });
+});
+
+test("a body that was changed after signing is 401 and makes nothing", async () => {
+  const upload = newUpload();
+  const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data: upload });
+  const headers = await signedHeaders(body);
+  const response = await call("/v1/webhooks/upload", { method: "POST", headers, body: body.replace("acme", "evil") });
+  expect(await problemOf(response)).toMatchObject({ status: 401, code: "BAD_SIGNATURE" });
+  expect(await exists(upload.fileId)).toBe(false);
+});
+
+test.each([
+  ["data.fileId", { fileId: "../../etc" }],
+  ["data.clientName", { clientName: "Acme Corp" }],
+  ["data.projectName", { projectName: "" }],
+  ["data.fileName", { fileName: "a/b.mov" }],
+  ["data.fileName", { fileName: "x".repeat(256) }],
+  ["data.sizeBytes", { sizeBytes: 0 }],
+  ["data.sizeBytes", { sizeBytes: 1.5 }],
+  ["data.sizeBytes", { sizeBytes: "100" }],
+  ["data.sha256", { sha256: "abc" }],
+  ["data.colour", { colour: "red" }],
+  ["data.source", { source: undefined }],
+  ["data.source.kind", { source: { kind: "ftp", url: "ftp://x" } }],
+  ["data.source.url", { source: { kind: "url", url: "file:///etc/passwd" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "/originals/a.mov" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "uploads/../proxies/a.mp4" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "proxies/acme/spring/12345678/360p.mp4" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "originals/rival/film/abcdefgh/secret.mov" } }],
+])("a bad %s is named, and nothing is made: %j", async (path, over) => {
+  const upload = newUpload();
+  const response = await send({ ...upload, ...over });
+  const problem = await problemOf(response);
+  expect(problem).toMatchObject({ status: 400, code: "BAD_REQUEST" });
+  expect(problem.errors?.map((error) => error.path)).toContain(path);
+  expect(await exists(upload.fileId)).toBe(false);
+});
+
+test("another type of webhook is refused by name", async () => {
+  const problem = await problemOf(await send(newUpload(), { type: "upload.started" }));
+  expect(problem.errors?.map(({ path }) => path)).toEqual(["type"]);
+});
+
+test("a signed body that is not JSON, not announced as JSON, or too large is refused", async () => {
+  const post = async (body: string, over: Record<string, string> = {}) =>
+    problemOf(
+      await call("/v1/webhooks/upload", { method: "POST", headers: { ...(await signedHeaders(body)), ...over }, body }),
+    );
+  expect(await post("{not json")).toMatchObject({ status: 400, code: "BAD_REQUEST" });
+  expect(await post("{}", { "content-type": "text/plain" })).toMatchObject({
+    status: 415,
+    code: "UNSUPPORTED_MEDIA_TYPE",
+  });
+  expect(await post(" ".repeat(1024 * 1024 + 1))).toMatchObject({ status: 413, code: "PAYLOAD_TOO_LARGE" });
+});
