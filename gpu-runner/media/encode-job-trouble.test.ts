@@ -73,6 +73,13 @@ describe("trouble on the way", () => {
     expect(outcome).toMatchObject({ ok: false, failure: { code: "ABORTED" } });
   });
 
+  test("an NVENC that refuses the job gives way to the CPU, in a new upload", async () => {
+    // On a machine that has NVENC this shows only that it works.
+    const encoder = { kind: "nvenc", dialect: binaries.dialect, reason: "test" } as const;
+    const made = await make(clip("trouble.mp4"), { encoder });
+    expect(qualities(made)).toEqual(["360p"]);
+  });
+
   test("an ffmpeg that cannot be run, or fails, says why", async () => {
     const broken = { ...binaries, ffmpegPath: "/nonexistent/ffmpeg" };
     const { outcome } = await make(clip("trouble.mp4"), { binaries: broken });
