@@ -1,0 +1,132 @@
+/** A runner that dies or is stopped in the middle of an encode: the job goes on, and nothing of the first try remains. */
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { defaultLadder } from "../../schemas/ladder.ts";
+import { compositeSha256 } from "./composite-checksum.ts";
+import { eventually } from "./eventually.ts";
+import { ClipFolder } from "./media-clip.ts";
+import { type MediaFacts, probeMedia } from "./media-file.ts";
+import { leftovers } from "./persisted-state.ts";
+import { type PipelineClient, proxyKeyOf } from "./pipeline-client.ts";
+import { isRunning, programOf } from "./process-table.ts";
+import { expectRest } from "./resting-stack.ts";
+import { StackProcess } from "./stack-process.ts";
+
+const leaseMs = 10_000;
+/** The promise: distributed within the lease, half a minute and the encode. */
+const recoveryMs = leaseMs + 30_000;
+const encodeTimeoutMs = 180_000;
+
+/** High rates and small parts, so that parts are on their way to Wasabi long before the encode ends. */
+const rich = { maxRateBps: 60_000_000, crf: 6 };
+const policy = {
+  leaseMs,
+  ladder: {
+    ...defaultLadder,
+    partSizeBytes: 5 * 1024 * 1024,
+    rungs: defaultLadder.rungs.slice(0, 2).map((rung) => ({ ...rung, ...rich })),
+  },
+};
+
+let stack: StackProcess;
+let clips: ClipFolder;
+let client: PipelineClient;
+let film: string;
+let source: MediaFacts;
+const fileIds: string[] = [];
+
+beforeAll(async () => {
+  [clips, stack] = await Promise.all([ClipFolder.make(), StackProcess.start({ policy })]);
+  client = await stack.client();
+  film = await clips.clip({ width: 960, height: 540, seconds: 8, grain: 40 });
+  source = await probeMedia(film);
+});
+
+afterAll(async () => {
+  await stack?.destroy();
+  await clips?.remove();
+});
+
+/** Ingests the film and waits until its encode runs and has bytes in Wasabi. */
+async function beginEncode(): Promise<{ fileId: string; ffmpeg: number[] }> {
+  const { fileId } = await client.ingest(film);
+  fileIds.push(fileId);
+  const socket = client.watch(fileId);
+  try {
+    await socket.until(
+      (frame) =>
+        frame.type === "progress" &&
+        (frame.renditions as { uploadedBytes: number }[]).some(({ uploadedBytes }) => uploadedBytes > 0),
+      encodeTimeoutMs,
+    );
+  } finally {
+    socket.close();
+  }
+  const { processes } = await stack.child("gpu-runner");
+  const ffmpeg = processes.filter((entry) => programOf(entry) === "ffmpeg").map(({ pid }) => pid);
+  expect(ffmpeg, "one ffmpeg for all renditions").toHaveLength(1);
+  expect(leftovers(stack.dataDirectory).openWasabiUploads.length, "uploads under way").toBeGreaterThan(0);
+  return { fileId, ffmpeg };
+}
+
+async function expectOneWinner(fileId: string): Promise<void> {
+  const asset = await client.asset(fileId);
+  const history = await client.history(fileId);
+  for (const { quality, frames, sizeBytes, sha256 } of asset.renditions) {
+    const winners = history.filter(({ event, detail }) => event === "RenditionArchived" && detail.quality === quality);
+    expect(winners, quality).toHaveLength(1);
+    const bytes = await client.getWasabi(proxyKeyOf(asset, quality));
+    expect(bytes.length, quality).toBe(sizeBytes);
+    expect(compositeSha256(bytes, sha256?.partSizeBytes ?? 1), quality).toBe(sha256?.composite);
+    const facts = await probeMedia(await clips.write(`${fileId}-${quality}.mp4`, bytes));
+    expect([facts.video.frames, frames], quality).toEqual([source.video.frames, source.video.frames]);
+  }
+  expect(asset.renditions.map(({ quality }) => quality).sort()).toEqual(["360p", "540p"]);
+}
+
+test("SIGTERM in the middle of an encode: the job is given back at once and goes on with the runner that starts next", async () => {
+  const { fileId, ffmpeg } = await beginEncode();
+  const runner = await stack.signalChild("gpu-runner", "SIGTERM");
+  await eventually({ what: "the end of the runner", timeoutMs: 15_000 }, () => ![runner, ...ffmpeg].some(isRunning));
+  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
+
+  const events = (await client.history(fileId)).map(({ event }) => event);
+  expect(events.filter((event) => event === "LeaseReleased")).toHaveLength(1);
+  expect(events.filter((event) => event === "TranscodeClaimed")).toHaveLength(2);
+  expect(events).not.toContain("LeaseExpired");
+  expect(asset.generation).toBe(2);
+  await expectOneWinner(fileId);
+});
+
+test("kill -9 in the middle of an encode: another try begins when the lease is over, and one of them wins", async () => {
+  const { fileId, ffmpeg } = await beginEncode();
+  const killedAtMs = Date.now();
+  const runner = await stack.signalChild("gpu-runner", "SIGKILL");
+  await eventually({ what: "the end of ffmpeg", timeoutMs: 15_000 }, () => ![runner, ...ffmpeg].some(isRunning));
+  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
+
+  const history = await client.history(fileId);
+  const claims = history.filter(({ event }) => event === "TranscodeClaimed");
+  expect(claims).toHaveLength(2);
+  expect(history.filter(({ event }) => event === "LeaseExpired")).toHaveLength(1);
+  expect(asset.generation).toBe(2);
+  const encodeMs = timeOf(history, "RenditionUploaded") - Date.parse(claims[1]?.at ?? "");
+  const distributedMs = Date.parse(history.find(({ state }) => state === "distributed")?.at ?? "");
+  expect(distributedMs - killedAtMs).toBeLessThan(recoveryMs + encodeMs);
+  await expectOneWinner(fileId);
+});
+
+/** When an event came last. */
+function timeOf(history: readonly { event: string; at: string }[], event: string): number {
+  return Math.max(...history.filter((entry) => entry.event === event).map(({ at }) => Date.parse(at)));
+}
+
+afterEach(() => expectRest(stack, client, fileIds), 120_000);
+
+test("Ctrl-C in the middle of an encode leaves no process, and the next start ends the work", async () => {
+  const { fileId } = await beginEncode();
+  expect(await stack.stop()).toEqual([]);
+  await stack.start();
+  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
+  expect(asset.problem).toBeNull();
+  await expectOneWinner(fileId);
+});
