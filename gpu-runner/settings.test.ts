@@ -1,0 +1,83 @@
+import { expect, test } from "vitest";
+import { RunnerId } from "../schemas/runner-protocol.ts";
+import { defaultRunnerId, helpText, readSettings, SettingsError } from "./settings.ts";
+
+const env = {
+  MMF_API_URL: "https://api.example/",
+  MMF_RUNNER_TOKEN: "runner-token",
+  MMF_PULL_URL: "https://api.cloudflare.example/client/v4/accounts/a/queues/q/messages",
+  MMF_PULL_TOKEN: "pull-token-1",
+};
+
+function problemOf(args: string[], variables: NodeJS.ProcessEnv): string {
+  try {
+    readSettings(args, variables);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.message;
+    throw error;
+  }
+  return "no problem";
+}
+
+test("defaults need four variables and no flag", () => {
+  expect(readSettings([], env)).toMatchObject({
+    apiUrl: "https://api.example",
+    encoder: "auto",
+    once: false,
+    concurrency: 1,
+    health: null,
+    exitWithParent: false,
+  });
+});
+
+test("flags and variables are read", () => {
+  const args = ["--once", "--concurrency", "2", "--poll-ms", "100", "--log-level", "debug", "--health-port", "0"];
+  expect(
+    readSettings(args, { ...env, MMF_RUNNER_ID: "r1", FFMPEG_ENCODER: "x264", MMF_EXIT_WITH_PARENT: "1" }),
+  ).toMatchObject({
+    once: true,
+    concurrency: 2,
+    pollMs: 100,
+    logLevel: "debug",
+    health: { port: 0, host: "127.0.0.1" },
+    runnerId: "r1",
+    encoder: "x264",
+    exitWithParent: true,
+  });
+});
+
+test("every wrong setting is named at once, and no value is quoted", () => {
+  const problem = problemOf(["--concurrency", "many"], {
+    MMF_API_URL: "ftp://user:hunter2@host",
+    MMF_RUNNER_TOKEN: "hunter2",
+    MMF_PULL_URL: "",
+    FFMPEG_ENCODER: "hunter2",
+  });
+  for (const name of [
+    "--concurrency",
+    "MMF_API_URL",
+    "MMF_RUNNER_TOKEN",
+    "MMF_PULL_URL: is not set",
+    "MMF_PULL_TOKEN: is not set",
+    "FFMPEG_ENCODER",
+  ]) {
+    expect(problem).toContain(name);
+  }
+  expect(problem).not.toContain("hunter2");
+});
+
+test("secrets are no flags, and unknown flags are refused", () => {
+  expect(problemOf(["--runner-token", "x"], env)).toMatch(/Unknown option/);
+  expect(problemOf(["--nope"], env)).toMatch(/Unknown option/);
+});
+
+test("help names every variable and needs none", () => {
+  expect(readSettings(["--help"], {})).toBeNull();
+  for (const name of Object.keys(env)) expect(helpText).toContain(name);
+});
+
+test("any host name makes a valid runner id", () => {
+  for (const host of ["", "gpu_01.example.org", "ü".repeat(80), "a".repeat(200)]) {
+    expect(RunnerId.safeParse(defaultRunnerId(host, "abc123")).success).toBe(true);
+  }
+});
