@@ -124,6 +124,19 @@ export const recordRemoved: CopyRule<"CopyRemoved"> = {
   },
 };
 
+export const recordGone: CopyRule<"CopyRemoved"> = {
+  name: "recordGone",
+  says: "A removal that was given up had been done after all: the copy is gone.",
+  to: ["evicted"],
+  run(_draft, subject, event) {
+    if (event.op !== subject.copy.step.op) return "ignored";
+    clock.succeed(subject.copy.step);
+    forget(subject);
+    subject.copy.state = "evicted";
+    return "applied";
+  },
+};
+
 export const promote: CopyRule<"ProxyRequested"> = {
   name: "promote",
   says: "A viewer asks for it: the copy is made again.",

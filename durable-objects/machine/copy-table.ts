@@ -43,6 +43,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   placed: {
     ...late,
     SourceReplaced: copy.placeAnew,
+    CopyRemoved: copy.recordGone,
     ProxyRequested: copy.promote,
     ProxyAccessed: copy.noteAccess,
     RetentionElapsed: copy.evict,
@@ -67,6 +68,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   failed: {
     ...late,
     CopyPlaced: copy.recordPlaced,
+    CopyRemoved: copy.recordGone,
     ProxyRequested: copy.promote,
     CopyWithdrawn: copy.withdraw,
     RetryRequested: copy.retryPlace,
