@@ -1,0 +1,206 @@
+import { env } from "cloudflare:workers";
+import { beforeEach, expect, test } from "vitest";
+import { AssetQuery } from "../../schemas/api.ts";
+import type { Asset } from "../../schemas/asset.ts";
+import { listAssets, publishAsset } from "./catalogue.ts";
+import {
+  clearAlert,
+  listAlerts,
+  listDeadLetters,
+  pruneRecords,
+  raiseAlert,
+  recordDeadLetter,
+  resolveDeadLetter,
+} from "./incident.ts";
+
+const database = env.CATALOGUE;
+
+beforeEach(async () => {
+  const tables = ["assets", "copies", "alerts", "dead_letters", "app_deliveries", "open_uploads"];
+  await database.batch(tables.map((table) => database.prepare(`DELETE FROM ${table}`)));
+});
+
+const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();
+const jobId = "0123456789abcdef01234567";
+
+function asset(over: Partial<Asset> = {}): Asset {
+  const fileId = over.fileId ?? "file-0001";
+  return {
+    fileId,
+    clientName: "acme",
+    projectName: "film",
+    fileName: "Szene Ä 1.mov",
+    sizeBytes: 100,
+    state: "distributed",
+    revision: 1,
+    generation: 1,
+    jobId,
+    problem: null,
+    original: {
+      tier: "wasabi",
+      key: `originals/acme/film/${fileId}/a.mov`,
+      sizeBytes: 100,
+      etag: "e",
+      verifiedAt: at(1),
+    },
+    source: null,
+    renditions: [],
+    progress: null,
+    createdAt: at(0),
+    updatedAt: at(1),
+    links: { self: "", status: "", history: "" },
+    ...over,
+  };
+}
+
+function withCopies(qualities: Asset["renditions"][number]["quality"][]): Asset["renditions"] {
+  return qualities.map((quality) => ({
+    quality,
+    status: "archived",
+    jobId,
+    width: 1,
+    height: 1,
+    frames: 1,
+    durationSeconds: 1,
+    sizeBytes: 50,
+    sha256: null,
+    copies: (["wasabi", "r2"] as const).map((tier) => ({
+      tier,
+      key: `${tier}/${quality}`,
+      status: "placed" as const,
+      placedAt: at(2),
+      verifiedAt: at(2),
+      lastAccessAt: null,
+      evictAfter: null,
+      pinnedUntil: null,
+      problem: null,
+    })),
+  }));
+}
+
+const query = (over: Record<string, unknown> = {}) => AssetQuery.parse(over);
+const idsOf = async (clients: string[], over: Record<string, unknown> = {}) =>
+  (await listAssets(database, clients, query(over))).assets.map((each) => each.fileId);
+const copyRows = async () =>
+  (await database.prepare("SELECT tier, quality, idle_since FROM copies ORDER BY tier, quality").all()).results;
+
+test("a late or repeated document never regresses a row or its copies", async () => {
+  const newer = asset({ revision: 5, state: "distributed", renditions: withCopies(["360p", "720p"]) });
+  await publishAsset(database, newer);
+  await publishAsset(database, asset({ revision: 3, state: "received", renditions: withCopies(["1080p"]) }));
+  await publishAsset(database, newer);
+  const { assets } = await listAssets(database, ["*"], query());
+  expect(assets).toMatchObject([{ fileId: "file-0001", revision: 5, state: "distributed" }]);
+  expect(await copyRows()).toEqual([
+    { tier: "r2", quality: "360p", idle_since: at(2) },
+    { tier: "r2", quality: "720p", idle_since: at(2) },
+    { tier: "wasabi", quality: "360p", idle_since: at(2) },
+    { tier: "wasabi", quality: "720p", idle_since: at(2) },
+    { tier: "wasabi", quality: "original", idle_since: null },
+  ]);
+});
+
+test("copies that a newer document no longer names are dropped", async () => {
+  await publishAsset(database, asset({ revision: 1, renditions: withCopies(["360p", "720p"]) }));
+  await publishAsset(database, asset({ revision: 2, original: null, renditions: withCopies(["720p"]) }));
+  expect((await copyRows()).map((row) => row.quality)).toEqual(["720p", "720p"]);
+});
+
+test("nobody sees another client's assets", async () => {
+  await publishAsset(database, asset({ fileId: "file-acme" }));
+  await publishAsset(database, asset({ fileId: "file-zeta", clientName: "zeta", updatedAt: at(2) }));
+  expect(await idsOf(["*"])).toEqual(["file-zeta", "file-acme"]);
+  expect(await idsOf(["acme"])).toEqual(["file-acme"]);
+  expect(await idsOf(["acme", "zeta"])).toEqual(["file-zeta", "file-acme"]);
+  expect(await idsOf(["acme", "zeta"], { client: "zeta" })).toEqual(["file-zeta"]);
+  expect(await idsOf(["acme"], { client: "zeta" })).toEqual([]);
+  expect(await idsOf([])).toEqual([]);
+});
+
+test("narrows by project and state, and finds names and ids as they are, whatever their case", async () => {
+  await publishAsset(database, asset({ fileId: "file-0001" }));
+  await publishAsset(
+    database,
+    asset({ fileId: "file-0002", projectName: "spot", state: "failed", fileName: "100%_a.mov" }),
+  );
+  expect(await idsOf(["*"], { project: "spot" })).toEqual(["file-0002"]);
+  expect(await idsOf(["*"], { state: "failed" })).toEqual(["file-0002"]);
+  expect(await idsOf(["*"], { q: "szene ä" })).toEqual(["file-0001"]);
+  expect(await idsOf(["*"], { q: "0%_A" })).toEqual(["file-0002"]);
+  expect(await idsOf(["*"], { q: "FILE-0002" })).toEqual(["file-0002"]);
+  expect(await idsOf(["*"], { q: "%" })).toEqual(["file-0002"]);
+});
+
+test("pages hold every asset once, also those of one instant", async () => {
+  const ids = Array.from({ length: 7 }, (_, i) => `file-000${i}`);
+  for (const fileId of ids) await publishAsset(database, asset({ fileId, updatedAt: at(1) }));
+  const seen: string[] = [];
+  let cursor: string | null | undefined;
+  do {
+    const page: Awaited<ReturnType<typeof listAssets>> = await listAssets(
+      database,
+      ["*"],
+      query({ limit: 3, ...(cursor ? { cursor } : {}) }),
+    );
+    seen.push(...page.assets.map((each) => each.fileId));
+    cursor = page.cursor;
+  } while (cursor !== null);
+  expect(seen).toEqual(ids.toReversed());
+});
+
+test("a cursor that nobody handed out is a bad request", async () => {
+  for (const cursor of ["x", "%%%", btoa("[1,2]")]) {
+    await expect(listAssets(database, ["*"], query({ cursor }))).rejects.toMatchObject({ code: "BAD_REQUEST" });
+  }
+});
+
+test("the list of one client is read by its index, in order", async () => {
+  const plan = await database
+    .prepare(
+      "EXPLAIN QUERY PLAN SELECT file_id FROM assets WHERE client_name = 'acme' ORDER BY updated_at DESC, file_id DESC LIMIT 5",
+    )
+    .all();
+  const told = plan.results.map((row) => String(row.detail)).join("; ");
+  expect(told).toContain("assets_by_client");
+  expect(told).not.toContain("TEMP B-TREE");
+});
+
+const letter = (id: string, deadAt = at(1)) =>
+  ({
+    id,
+    queue: "archive",
+    commandType: null,
+    commandId: null,
+    fileId: null,
+    body: '{"x":1}',
+    code: "BAD_MESSAGE",
+    reason: "not a command",
+    deadAt,
+  }) as const;
+
+test("a dead letter is one row, waits for a person, and is resolved once", async () => {
+  expect(await recordDeadLetter(database, letter("m1"))).toBe(true);
+  expect(await recordDeadLetter(database, letter("m1"))).toBe(false);
+  await recordDeadLetter(database, letter("m2", at(2)));
+  expect(await listDeadLetters(database, { after: null, limit: 10 })).toEqual([letter("m1"), letter("m2", at(2))]);
+  expect(await listDeadLetters(database, { after: letter("m1"), limit: 10 })).toEqual([letter("m2", at(2))]);
+  const by = { resolution: "discarded", at: at(3), sub: "ops" } as const;
+  expect(await resolveDeadLetter(database, "m1", by)).toEqual(letter("m1"));
+  expect(await resolveDeadLetter(database, "m1", by)).toBeNull();
+  await pruneRecords(database, at(10));
+  expect(await listDeadLetters(database, { after: null, limit: 10 })).toHaveLength(1);
+  expect(await database.prepare("SELECT count(*) AS n FROM dead_letters").first("n")).toBe(1);
+});
+
+test("an alert is raised once per cause until it is cleared", async () => {
+  const alert = { cause: "wasabi", code: "WASABI_UNAVAILABLE", message: "away", fileId: null, at: at(1) } as const;
+  expect(await raiseAlert(database, alert)).toBe(true);
+  expect(await raiseAlert(database, { ...alert, at: at(2) })).toBe(false);
+  expect(await listAlerts(database, 10)).toMatchObject([
+    { cause: "wasabi", times: 2, first_at: at(1), last_at: at(2) },
+  ]);
+  expect(await clearAlert(database, "wasabi", at(3))).toBe(true);
+  expect(await clearAlert(database, "wasabi", at(3))).toBe(false);
+  expect(await listAlerts(database, 10)).toEqual([]);
+  expect(await raiseAlert(database, { ...alert, at: at(4) })).toBe(true);
+});
