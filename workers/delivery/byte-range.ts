@@ -20,10 +20,12 @@ export function parseRange(header: string | null): RangeSpec {
   const [, first = "", last = ""] = match;
   // Beyond 15 digits numbers lose exactness, and no file is that long.
   if (first.length > 15) return { kind: "from", first: Number.MAX_SAFE_INTEGER, last: null };
-  const lastByte = last.length > 15 ? Number.MAX_SAFE_INTEGER : Number(last);
-  if (first === "") return last === "" ? whole : { kind: "suffix", lengthBytes: lastByte };
-  if (last === "") return { kind: "from", first: Number(first), last: null };
-  return Number(first) > lastByte ? whole : { kind: "from", first: Number(first), last: lastByte };
+  if (first === "" && last === "") return whole;
+  if (first === "") {
+    return { kind: "suffix", lengthBytes: last.length > 15 ? Number.MAX_SAFE_INTEGER : Number(last) };
+  }
+  if (last === "" || last.length > 15) return { kind: "from", first: Number(first), last: null };
+  return Number(first) > Number(last) ? whole : { kind: "from", first: Number(first), last: Number(last) };
 }
 
 /** @returns null when the range lies outside the file (416) */

@@ -48,9 +48,7 @@ async function headEdge(bucket: R2Bucket, key: EdgeKey, range: RangeSpec): Promi
 
 function r2Range(range: Exclude<RangeSpec, { kind: "whole" }>): R2Range {
   if (range.kind === "suffix") return { suffix: range.lengthBytes };
-  return range.last === null
-    ? { offset: range.first }
-    : { offset: range.first, length: Math.min(range.last - range.first + 1, Number.MAX_SAFE_INTEGER) };
+  return range.last === null ? { offset: range.first } : { offset: range.first, length: range.last - range.first + 1 };
 }
 
 function timed<Value>(work: Promise<Value>): Promise<Value> {
