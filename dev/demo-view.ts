@@ -139,18 +139,20 @@ export function renderFile(state: FileState, columns: number): string[] {
   return lines;
 }
 
-/** One line, for pipes and logs. */
-export function summarizeFile(state: FileState): string {
-  const { asset } = state;
-  if (state.failure !== null) return `${state.fileName}  failed: ${state.failure}`;
-  if (state.readBack !== null) return `${state.fileName}  read back ${state.readBack.done} of ${state.readBack.of}`;
-  if (asset === null)
-    return `${state.fileName}  upload ${formatPercent(state.sentBytes / Math.max(1, state.sizeBytes))}`;
-  const encoding =
-    asset.state === "transcoding" && state.progress !== null
-      ? ` ${Math.floor(state.progress.percent)} %  ${encodeNote(asset, state.progress)}`
-      : "";
+/** For pipes and logs: where the file is, and how far it has come there. */
+export function summarizeFile(state: FileState): { stage: string; detail: string } {
+  const { asset, fileName, readBack } = state;
+  if (state.failure !== null) return { stage: `${fileName}  failed: ${state.failure}`, detail: "" };
+  if (readBack !== null) return { stage: `${fileName}  read back`, detail: `${readBack.done} of ${readBack.of}` };
+  if (asset === null) {
+    return { stage: `${fileName}  upload`, detail: formatPercent(state.sentBytes / Math.max(1, state.sizeBytes)) };
+  }
+  const problem = asset.problem === null ? "" : `  ${asset.problem.code}`;
+  if (asset.state === "transcoding") {
+    const percent = state.progress === null ? "" : `${Math.floor(state.progress.percent)} %  `;
+    return { stage: `${fileName}  transcoding${problem}`, detail: `${percent}${encodeNote(asset, state.progress)}` };
+  }
   const archived = asset.renditions.filter(isArchived).length;
-  const count = asset.renditions.length === 0 ? "" : `  ${archived} of ${asset.renditions.length} renditions archived`;
-  return `${state.fileName}  ${asset.state}${encoding}${count}${asset.problem === null ? "" : `  ${asset.problem.code}`}`;
+  const detail = asset.renditions.length === 0 ? "" : `${archived} of ${asset.renditions.length} renditions archived`;
+  return { stage: `${fileName}  ${asset.state}${problem}`, detail };
 }

@@ -1,15 +1,20 @@
 /**
- * Lines that are redrawn in place on a terminal; elsewhere one plain line per item whenever it says something new, at
- * most every two seconds.
+ * Lines that are redrawn in place on a terminal; elsewhere one plain line per item when it enters another stage, and now
+ * and then while it stays in one.
  */
 import { dim } from "./paint.ts";
 
-export type LiveItem = { lines(columns: number): string[]; summary(): string };
+export type LiveItem = {
+  lines(columns: number): string[];
+  /** `stage` changes rarely and is told at once; `detail` moves all the time. */
+  summary(): { stage: string; detail: string };
+};
 
 export type LiveScreen = { redraw(): void; finish(): void };
 
 const frameMs = 100;
-const plainMs = 2_000;
+const plainPollMs = 250;
+const plainRepeatMs = 10_000;
 const hideCursor = "\u001b[?25l";
 const showCursor = "\u001b[?25h";
 
@@ -46,17 +51,23 @@ function openTerminal(stream: NodeJS.WriteStream, items: readonly LiveItem[]): L
 }
 
 function openPlain(stream: NodeJS.WriteStream, items: readonly LiveItem[]): LiveScreen {
-  const said = items.map(() => "");
+  const said = items.map(() => ({ stage: "", detail: "", atMs: 0 }));
   const beganAtMs = performance.now();
   const redraw = () => {
+    const nowMs = performance.now();
     for (const [index, item] of items.entries()) {
-      const summary = item.summary();
-      if (summary === said[index]) continue;
-      said[index] = summary;
-      stream.write(`${dim(`${((performance.now() - beganAtMs) / 1_000).toFixed(1).padStart(6)} s`)}  ${summary}\n`);
+      const { stage, detail } = item.summary();
+      const last = said[index];
+      const isNew = last?.stage !== stage || (last.detail !== detail && nowMs - last.atMs >= plainRepeatMs);
+      if (!isNew) continue;
+      said[index] = { stage, detail, atMs: nowMs };
+      stream.write(
+        `${dim(`${((nowMs - beganAtMs) / 1_000).toFixed(1).padStart(6)} s`)}  ${stage}  ${detail}`.trimEnd(),
+      );
+      stream.write("\n");
     }
   };
-  const timer = setInterval(redraw, plainMs);
+  const timer = setInterval(redraw, plainPollMs);
   return {
     redraw,
     finish() {
