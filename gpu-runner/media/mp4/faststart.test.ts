@@ -267,7 +267,7 @@ describe("parts", () => {
     let head: Uint8Array = new Uint8Array(0);
     const reserveBytes = 64 * 1024;
     await rewriteAsFaststart(huge(), {
-      partSizeBytes: 64 * 1024 * 1024,
+      partSizeBytes: 1024 * 1024,
       reserveBytes,
       emit: async (part) => {
         if (part.n === 1) head = part.bytes.subarray(0, reserveBytes - 16);
