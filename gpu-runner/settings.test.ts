@@ -66,6 +66,12 @@ test("every wrong setting is named at once, and no value is quoted", () => {
   expect(problem).not.toContain("hunter2");
 });
 
+test("an address must be one, without a query string or a user", () => {
+  for (const url of ["nonsense", "ftp://host", "https://user:hunter2@host", "https://host/?token=hunter2"]) {
+    expect(problemOf([], { ...env, MMF_API_URL: url })).toMatch(/^MMF_API_URL: /);
+  }
+});
+
 test("secrets are no flags, and unknown flags are refused", () => {
   expect(problemOf(["--runner-token", "x"], env)).toMatch(/Unknown option/);
   expect(problemOf(["--nope"], env)).toMatch(/Unknown option/);

@@ -7,7 +7,7 @@ import { RunnerId } from "../schemas/runner-protocol.ts";
 import { ENCODER_SETTINGS } from "./media/encoder-probe.ts";
 
 const baseUrl = z
-  .url({ protocol: /^https?$/ })
+  .url({ protocol: /^https?$/, abort: true })
   .refine((url) => new URL(url).search === "" && new URL(url).username === "", "must have no query string and no user")
   .transform((url) => url.replace(/\/+$/, ""));
 const secret = z.string().min(8, "must have at least 8 characters");
