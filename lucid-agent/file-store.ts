@@ -87,7 +87,7 @@ export async function sweepTemporaries(tree: TreeSettings, isWanted: (path: stri
   const clients = await root.descend(["Clients"], false);
   if (clients === null) return 0;
   await using open = clients;
-  return sweep(open, "Clients/", isWanted);
+  return await sweep(open, "Clients/", isWanted);
 }
 
 async function sweep(folder: Folder, path: string, isWanted: (path: string) => boolean): Promise<number> {
