@@ -1,10 +1,12 @@
 /** Cuts one stream into consecutive streams of given sizes, without gathering any of them. */
+import { type ChunkReader, chunkReader } from "../stores/chunk-reader.ts";
+
 export class StreamCutter {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #reader: ChunkReader;
   #rest: Uint8Array = new Uint8Array();
 
   constructor(source: ReadableStream<Uint8Array>) {
-    this.#reader = source.getReader();
+    this.#reader = chunkReader(source);
   }
 
   /** The next `sizeBytes`, fewer when the source ends. The one before must have been read to its end. */
@@ -26,15 +28,15 @@ export class StreamCutter {
   /** Whether the source holds nothing more. */
   async isOver(): Promise<boolean> {
     const over = (await this.#chunk(1)) === null;
-    await this.#reader.cancel();
+    await this.#reader.cancel(undefined);
     return over;
   }
 
   async #chunk(mostBytes: number): Promise<Uint8Array | null> {
     while (this.#rest.length === 0) {
-      const { done, value } = await this.#reader.read();
-      if (done) return null;
-      this.#rest = value;
+      const chunk = await this.#reader.next();
+      if (chunk === null) return null;
+      this.#rest = chunk;
     }
     const chunk = this.#rest.subarray(0, mostBytes);
     this.#rest = this.#rest.subarray(chunk.length);

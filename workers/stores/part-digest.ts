@@ -1,6 +1,7 @@
 /** Digests of parts and of whole objects: composite SHA-256, S3's multipart ETag, and a stream that is hashed in passing. */
 import type { CompositeSha256, PartDigest } from "../../schemas/checksum.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
+import { chunkReader } from "./chunk-reader.ts";
 import { within } from "./deadline.ts";
 import { StoreFailure } from "./store-failure.ts";
 
@@ -103,7 +104,7 @@ async function pump(
   sizeBytes: number,
   { stallMs, blame, also, signal }: StreamOptions & { signal: AbortSignal },
 ): Promise<PartHashes> {
-  const reader = source.getReader();
+  const reader = chunkReader(source);
   const md5 = new crypto.DigestStream("MD5");
   const sha256 = new crypto.DigestStream("SHA-256");
   const hashers = [md5.getWriter(), sha256.getWriter()];
@@ -119,14 +120,12 @@ async function pump(
   try {
     let passedBytes = 0;
     for (;;) {
-      const { done, value } = await within(reader.read().catch(broken), stallMs, () =>
-        fault("The source fell silent."),
-      );
+      const chunk = await within(reader.next().catch(broken), stallMs, () => fault("The source fell silent."));
       if (signal.aborted) throw signal.reason;
-      if (done) break;
-      passedBytes += value.length;
+      if (chunk === null) break;
+      passedBytes += chunk.length;
       if (passedBytes > sizeBytes) throw fault("The source sent more than it announced.");
-      await Promise.all([destination, ...hashers, ...(also ? [also] : [])].map((writer) => writer.write(value)));
+      await Promise.all([destination, ...hashers, ...(also ? [also] : [])].map((writer) => writer.write(chunk)));
     }
     if (passedBytes < sizeBytes) throw fault("The source ended early.");
     await Promise.all([destination, ...hashers].map((writer) => writer.close()));

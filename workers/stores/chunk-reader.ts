@@ -1,0 +1,43 @@
+/**
+ * Reads a stream in chunks worth handling: network streams come in pieces of 4 KiB, and each piece passes several
+ * hashes and a socket. Streams that cannot fill a buffer are read as they come.
+ */
+export interface ChunkReader {
+  /** null at the end. */
+  next(): Promise<Uint8Array | null>;
+  cancel(reason: unknown): Promise<void>;
+}
+
+const chunkBytes = 128 * 1024;
+
+export function chunkReader(source: ReadableStream<Uint8Array>): ChunkReader {
+  const filling = fillingReader(source);
+  if (filling === null) return plainReader(source.getReader());
+  return {
+    async next() {
+      const { done, value } = await filling.readAtLeast(chunkBytes, new Uint8Array(chunkBytes));
+      if (value !== undefined && value.length > 0) return value;
+      return done ? null : new Uint8Array();
+    },
+    cancel: (reason) => filling.cancel(reason),
+  };
+}
+
+function plainReader(reader: ReadableStreamDefaultReader<Uint8Array>): ChunkReader {
+  return {
+    async next() {
+      const { done, value } = await reader.read();
+      return done ? null : value;
+    },
+    cancel: (reason) => reader.cancel(reason),
+  };
+}
+
+/** @returns null when the stream is not one of bytes */
+function fillingReader(source: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | null {
+  try {
+    return source.getReader({ mode: "byob" });
+  } catch {
+    return null;
+  }
+}
