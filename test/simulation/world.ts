@@ -6,6 +6,7 @@ import { isCurrent, leaseRefusal, renditionOf } from "../../durable-objects/mach
 import type { Effect, StorageEffect } from "../../durable-objects/machine/effect.ts";
 import type { Timer } from "../../durable-objects/machine/timer.ts";
 import type { Transition } from "../../durable-objects/machine/transition.ts";
+import type { AssetState } from "../../schemas/asset.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { originalKey, proxyKey } from "../../schemas/key.ts";
 import type { Quality } from "../../schemas/ladder.ts";
@@ -50,7 +51,8 @@ export class World {
   faults = 0;
   /** Leases that ran out. */
   silences = 0;
-  readonly #healthy: Runner = { id: "healthy", lease: null, probed: false };
+  /** The runner that `flow` works with. */
+  readonly healthy: Runner = { id: "healthy", lease: null, probed: false };
   readonly #height: number;
   #serial = 0;
 
@@ -324,10 +326,25 @@ export class World {
       return true;
     }
     const index = this.commands.findIndex(({ type }) => type !== "EnqueueTranscode");
-    if (index < 0) return this.work(this.#healthy);
+    if (index < 0) return this.work(this.healthy);
     this.take(index, "succeed");
     return true;
   }
+}
+
+/** A world that got there without a fault. */
+export function reach(status: AssetState, height = 720): World {
+  const world = new World(height);
+  while (world.run.status !== status) {
+    if (world.flow()) continue;
+    const due = world.run.asset.renditions.filter(({ copies }) =>
+      copies.some(({ tier, state }) => tier === "r2" && state === "placed"),
+    );
+    if (status !== "evicted" || due.length === 0) throw new Error(`a healthy asset does not get to ${status}`);
+    world.run.advance(365 * 24 * 60 * 60 * 1000);
+    for (const { quality } of due) world.tell({ type: "RetentionElapsed", quality });
+  }
+  return world;
 }
 
 function stepOfCommand(command: OpCommand): StepRef {
