@@ -237,7 +237,9 @@ class LeaseSession implements JobSocket {
       let connection: Connection | null = null;
       try {
         connection = await this.connect();
-        await this.exchange(connection, { type: "resume", seq: this.seq++, lease: lease.token });
+        const answer = await this.exchange(connection, { type: "resume", seq: this.seq++, lease: lease.token });
+        if (answer.type === "refused") this.judgeRefusedResume(answer);
+        this.ended.signal.throwIfAborted();
       } catch (error) {
         connection?.terminate();
         this.ended.signal.throwIfAborted();
@@ -252,12 +254,22 @@ class LeaseSession implements JobSocket {
     }
   }
 
+  /**
+   * The last rendition ends the lease. If its answer was lost with the socket, the object refuses the resume but still
+   * knows the rendition when it is reported again: that answer decides.
+   */
+  private judgeRefusedResume({ reason, message }: Refusal): void {
+    const reporting = [...this.asked.values()].some(({ frame }) => frame.type === "uploaded");
+    if (!reporting) this.lose(new LeaseLost(reason, message));
+  }
+
   private receive(frame: ObjectFrame): void {
     if (frame.type === "cancel") {
       this.lose(new LeaseLost(frame.reason, frame.message));
       return;
     }
-    if (frame.type === "refused" && this.lease !== null) {
+    const judgedElsewhere = this.asked.get(frame.seq)?.frame.type === "resume";
+    if (frame.type === "refused" && this.lease !== null && !judgedElsewhere) {
       this.lose(new LeaseLost(frame.reason, frame.message));
       return;
     }

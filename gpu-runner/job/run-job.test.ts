@@ -225,6 +225,23 @@ test("renditions reported over a socket that drops are reported again on the nex
   expect(new Set(peer.framesOf("uploaded").map((frame) => `${frame.quality}/${frame.seq}`)).size).toBe(2);
 });
 
+test("a lease that ended with the last rendition, whose answer was lost, is a job done", async () => {
+  const taken = new Set<string>();
+  const { outcome } = await start({
+    answer: ({ frame, socket }) => {
+      if (frame.type === "resume")
+        return { type: "refused", seq: frame.seq, reason: "finished", message: "nothing left" };
+      if (frame.type !== "uploaded" || taken.has(frame.quality)) return undefined;
+      taken.add(frame.quality);
+      if (taken.size < 2) return undefined;
+      socket.terminate();
+      return null;
+    },
+  });
+  expect(await outcome).toEqual({ type: "done", renditions: 2 });
+  expect(peer.framesOf("uploaded")).toHaveLength(3);
+});
+
 test("what the job has archived already is not encoded again", async () => {
   const { outcome } = await start({
     answer: ({ frame }) => {

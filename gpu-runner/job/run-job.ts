@@ -103,7 +103,6 @@ class GrantedJob {
   private readonly signal: AbortSignal;
   private readonly uploader: PartUploader;
   private readonly uploads = new Map<Quality, RenditionUpload>();
-  private reported = 0;
 
   constructor(grant: Grant, socket: JobSocket, options: RunJobOptions) {
     const { api, message, timing } = options;
@@ -193,7 +192,6 @@ class GrantedJob {
     const upload = this.uploads.get(quality);
     if (upload === undefined) throw new JobFailure("RUNNER_FAILED", `${quality} was encoded but never sent.`);
     const { parts, composite } = await upload.finish(count);
-    this.reported++;
     await this.socket.request({ type: "uploaded", quality, ...measured, composite, parts });
     this.options.log.info({ quality, ...measured, parts: parts.length }, "uploaded");
   }
@@ -211,9 +209,6 @@ class GrantedJob {
   private async end(cause: unknown): Promise<JobOutcome> {
     const { options, socket } = this;
     if (cause instanceof LeaseLost) {
-      const allReported = this.reported > 0 && this.reported === this.uploads.size;
-      // The last answer was lost with its socket, and the object needs nothing more.
-      if (cause.reason === "finished" && allReported) return { type: "done", renditions: this.reported };
       return { type: "lost", reason: cause.reason, message: options.redact(cause.message) };
     }
     if (cause instanceof ShuttingDown) {
