@@ -155,6 +155,7 @@ const actsOf = (acts: Acts) => {
   return fc.array(fc.record({ kind, a: fc.nat(60_000), b: fc.nat(1_000) }), { maxLength: 150, size: "max" });
 };
 
+const timeoutMs = 120_000;
 const heights = fc.constantFrom(240, 360, 720, 1080);
 
 function live(acts: Acts, height: number, chosenActs: readonly Act[]): World {
@@ -202,39 +203,47 @@ function askForWhatIsGone(world: World): void {
 const mended = ["distributed", "evicted"];
 
 describe("a healthy world after any storm", () => {
-  test("outages, silence, repeats, delays and losses end as if nothing had happened", () => {
-    fc.assert(
-      fc.property(heights, actsOf(gentle), (height, acts) => {
-        const world = live(gentle, height, acts);
-        world.settle();
-        const ends = world.silences >= 2 * world.run.policy.transcodeAttempts ? [...mended, "failed"] : mended;
-        expect([...ends, "deleted"]).toContain(world.run.status);
-        expectStoresToAgree(world);
-      }),
-      { numRuns: 150 },
-    );
-  });
+  test(
+    "outages, silence, repeats, delays and losses end as if nothing had happened",
+    () => {
+      fc.assert(
+        fc.property(heights, actsOf(gentle), (height, acts) => {
+          const world = live(gentle, height, acts);
+          world.settle();
+          const ends = world.silences >= 2 * world.run.policy.transcodeAttempts ? [...mended, "failed"] : mended;
+          expect([...ends, "deleted"]).toContain(world.run.status);
+          expectStoresToAgree(world);
+        }),
+        { numRuns: 200 },
+      );
+    },
+    timeoutMs,
+  );
 
-  test("faults end in a failure that says why, and one retry mends it", () => {
-    fc.assert(
-      fc.property(heights, actsOf(harsh), (height, acts) => {
-        const world = live(harsh, height, acts);
-        world.settle();
-        const { run } = world;
-        expect(isAtRest(run.asset), `${run.status} is at rest`).toBe(true);
-        if (run.status === "failed") {
-          expect(world.faults + world.silences).toBeGreaterThan(0);
-          const { archive, transcode } = run.asset.job;
-          expect(archive.problem ?? transcode.problem).not.toBeNull();
-        }
-        world.tell({ type: "RetryRequested" });
-        world.settle();
-        askForWhatIsGone(world);
-        world.settle();
-        expect([...mended, "deleted"]).toContain(run.status);
-        expectStoresToAgree(world);
-      }),
-      { numRuns: 250 },
-    );
-  });
+  test(
+    "faults end in a failure that says why, and one retry mends it",
+    () => {
+      fc.assert(
+        fc.property(heights, actsOf(harsh), (height, acts) => {
+          const world = live(harsh, height, acts);
+          world.settle();
+          const { run } = world;
+          expect(isAtRest(run.asset), `${run.status} is at rest`).toBe(true);
+          if (run.status === "failed") {
+            expect(world.faults + world.silences).toBeGreaterThan(0);
+            const { archive, transcode } = run.asset.job;
+            expect(archive.problem ?? transcode.problem).not.toBeNull();
+          }
+          world.tell({ type: "RetryRequested" });
+          world.settle();
+          askForWhatIsGone(world);
+          world.settle();
+          expect([...mended, "deleted"]).toContain(run.status);
+          expectStoresToAgree(world);
+        }),
+        { numRuns: 400 },
+      );
+    },
+    timeoutMs,
+  );
 });
