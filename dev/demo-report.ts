@@ -46,10 +46,13 @@ export function reportFile(file: DemoFile, columns: number): string[] {
   }
   if (state.failure !== null) lines.push("", `  ${bad(state.failure)}`);
   else {
-    const frames = new Set(proofs.map((proof) => proof.frames));
+    const which = proofs.length === 1 ? "The proxy" : `All ${proofs.length} proxies`;
+    const frames = [...new Set(proofs.map((proof) => proof.frames))].join(", ");
+    const against = proofs.every(({ equalTo }) => equalTo === "source") ? ", as in the source" : "";
     lines.push(
       "",
-      `  ${good("✓")} ${proofs.length} proxies read through their delivery URLs and decoded without an error, ${[...frames].join("/")} frames each`,
+      `  ${good("✓")} ${which} came back through the delivery URL`,
+      `    and decoded without an error: ${frames} frames${against}.`,
     );
   }
   return lines;

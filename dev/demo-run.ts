@@ -18,7 +18,15 @@ import type { StackFile } from "./stack-file.ts";
 export type DemoJob = { path: string; clientName: string; projectName: string };
 
 /** What was read back of one rendition. */
-export type PlaybackProof = { quality: string; url: string; servedFrom: string; sizeBytes: number; frames: number };
+export type PlaybackProof = {
+  quality: string;
+  url: string;
+  servedFrom: string;
+  sizeBytes: number;
+  frames: number;
+  /** A source of varying or reduced rate has another count: there the rendition's own record is what must hold. */
+  equalTo: "source" | "record";
+};
 
 export type DemoFile = {
   readonly state: FileState;
@@ -155,10 +163,12 @@ async function proveRendition(
     throw new Error(`${quality}: ${sizeBytes} bytes came back where ${rendition.sizeBytes} were archived`);
   }
   const expected = sourceFrames ?? rendition.frames;
+  const equalTo = sourceFrames === null ? "record" : "source";
   if (frames !== expected) {
-    throw new Error(`${quality}: ${frames} frames were decoded where the source has ${expected}`);
+    throw new Error(`${quality}: ${frames} frames were decoded where the ${equalTo} has ${expected}`);
   }
-  return { quality, url: grant.url, servedFrom: response.headers.get("x-served-from") ?? "?", sizeBytes, frames };
+  const servedFrom = response.headers.get("x-served-from") ?? "?";
+  return { quality, url: grant.url, servedFrom, sizeBytes, frames, equalTo };
 }
 
 /** The editors' tree is a folder of this machine: what the asset says is placed must be a file of that size. */

@@ -46,6 +46,7 @@ function renditionRow(state: FileState, rendition: Rendition, columns: number): 
 }
 
 function encodeNote(asset: Asset, progress: FileState["progress"]): string {
+  if (asset.state === "archived") return "waits for a runner";
   if (asset.state !== "transcoding" || progress === null) return "";
   const eta = progress.etaSeconds === null ? "" : `  ${formatDuration(progress.etaSeconds * 1_000)} left`;
   return `${Math.round(progress.fps)} fps  ${progress.speed.toFixed(1)}×${eta}`;
@@ -154,5 +155,6 @@ export function summarizeFile(state: FileState): { stage: string; detail: string
   }
   const archived = asset.renditions.filter(isArchived).length;
   const detail = asset.renditions.length === 0 ? "" : `${archived} of ${asset.renditions.length} renditions archived`;
-  return { stage: `${fileName}  ${asset.state}${problem}`, detail };
+  const waits = asset.state === "archived" ? ", waits for a runner" : "";
+  return { stage: `${fileName}  ${asset.state}${waits}${problem}`, detail };
 }
