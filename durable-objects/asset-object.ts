@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { SingleFrame } from "../schemas/api.ts";
 import type { Asset, HistoryEntry, Progress } from "../schemas/asset.ts";
+import type { StoredCopy } from "../schemas/asset-state.ts";
 import type { PartDigest } from "../schemas/checksum.ts";
 import { EventEnvelope } from "../schemas/event.ts";
 import { edgeKey, proxyKey } from "../schemas/key.ts";
@@ -133,8 +134,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     const open = await this.openPart(jobId, lease, quality);
     if (!open.ok || open.uploadId !== null) return open;
     const { key } = open;
+    // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded anew.
+    const renditionJobId = renditionOf(this.#present().state, quality)?.jobId ?? jobId;
     this.ctx.storage.transactionSync(() => {
-      this.#store.recordTransfer({ ...upload, quality, jobId, key, atMs: Date.now() });
+      this.#store.recordTransfer({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() });
       this.#commit({
         key: `upload:${upload.uploadId}`.slice(0, 300),
         by: "api",
@@ -167,7 +170,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       edgeKey: edgeKey(jobId, quality),
       archive: rendition.state === "archived" ? { key: proxyKey(state, quality), etag, sizeBytes } : null,
       sizeBytes,
-      edgePlaced: copyOn(rendition, "r2")?.state === "placed",
+      edgePlaced: isOnEdge(copyOn(rendition, "r2"), jobId),
       fileName: state.fileName,
     };
   }
@@ -326,6 +329,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
 }
 
 const iso = (atMs: number) => new Date(atMs).toISOString();
+
+const isOnEdge = (copy: StoredCopy | undefined, jobId: string) => copy?.state === "placed" && copy.jobId === jobId;
 
 function hexId(bytes: number): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join(

@@ -40,20 +40,20 @@ export function commandPlaceOrCheck(draft: Draft, subject: CopySubject, begun: b
   });
 }
 
-/** Rule 2: only while Wasabi holds it, or when the asset is deleted anyway. */
+/** Rule 2: only while Wasabi holds it or its verified successor, or when the asset is deleted anyway. */
 export const mayRemove = (draft: Draft, subject: CopySubject) =>
   draft.asset.job.state === "deleted" || archivedProxy(draft, subject) !== null;
 
 export function commandRemove(draft: Draft, subject: CopySubject): void {
   if (!mayRemove(draft, subject)) throw new Error("a copy is removed only while Wasabi holds its rendition");
   const { rendition, copy } = subject;
-  const common = { op: copy.step.op, quality: rendition.quality, jobId: rendition.jobId };
+  const common = { op: copy.step.op, quality: rendition.quality, jobId: copy.jobId };
   const deleted = draft.asset.job.state === "deleted";
   draft.effects.push(
     copy.tier === "r2"
       ? {
           type: "RemoveEdgeCopy",
-          key: edgeKey(rendition.jobId, rendition.quality),
+          key: edgeKey(copy.jobId, rendition.quality),
           archive: deleted ? null : archivedProxy(draft, subject),
           ...common,
         }

@@ -10,6 +10,7 @@ type Of<Type extends CopyEvent["type"]> = Extract<CopyEvent, { type: Type }>;
 type CopyRule<Type extends CopyEvent["type"]> = Rule<CopyState, CopySubject, Of<Type>>;
 
 function startPlacing(draft: Draft, subject: CopySubject): void {
+  subject.copy.jobId = subject.rendition.jobId;
   subject.copy.state = "placing";
   subject.copy.wantedAgain = false;
   clock.intend(subject.copy.step, draft.policy.queuedWatchdogMs, draft);
@@ -45,7 +46,7 @@ function mine({ copy }: CopySubject, op: number): boolean {
   return op === copy.step.op && clock.isOpen(copy.step);
 }
 
-const sameJob = ({ rendition }: CopySubject, jobId: string) => rendition.jobId === jobId;
+const sameJob = ({ copy }: CopySubject, jobId: string) => copy.jobId === jobId;
 
 export const place: CopyRule<"SourceReady"> = {
   name: "place",
@@ -58,14 +59,20 @@ export const place: CopyRule<"SourceReady"> = {
   },
 };
 
-export const placeAnew: CopyRule<"SourceReplaced"> = {
-  name: "placeAnew",
-  says: "Its rendition was encoded anew, with other bytes: made again once those are verified in Wasabi.",
-  to: ["wanted"],
-  run(_draft, subject) {
-    subject.copy.state = "wanted";
-    clock.succeed(subject.copy.step);
+export const replaceCopy: CopyRule<"SourceReplaced"> = {
+  name: "replaceCopy",
+  says: "Its rendition was encoded anew and is verified: R2's old key is removed and the new one placed; LucidLink's file is replaced.",
+  to: ["removing", "wanted"],
+  run(draft, subject) {
+    const { copy } = subject;
     forget(subject);
+    if (copy.tier === "r2" && copy.step.op > 0) {
+      startRemoving(draft, subject);
+      copy.wantedAgain = true;
+    } else {
+      copy.state = "wanted";
+      clock.succeed(copy.step);
+    }
     return "applied";
   },
 };
@@ -141,8 +148,7 @@ export const promote: CopyRule<"ProxyRequested"> = {
   name: "promote",
   says: "A viewer asks for it: the copy is made again.",
   to: ["placing", "wanted"],
-  run(draft, subject, { jobId }) {
-    if (!sameJob(subject, jobId)) return "ignored";
+  run(draft, subject) {
     subject.copy.lastAccessAtMs = draft.stamp.atMs;
     placeWhenArchived(draft, subject);
     return "applied";
@@ -153,8 +159,8 @@ export const promoteLater: CopyRule<"ProxyRequested"> = {
   name: "promoteLater",
   says: "A viewer asks while it is being removed: made again once that is over.",
   to: [],
-  run(draft, subject, { jobId }) {
-    if (!sameJob(subject, jobId) || subject.copy.wantedAgain) return "ignored";
+  run(draft, subject) {
+    if (subject.copy.wantedAgain) return "ignored";
     subject.copy.wantedAgain = true;
     subject.copy.lastAccessAtMs = draft.stamp.atMs;
     return "applied";

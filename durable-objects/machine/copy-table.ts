@@ -25,12 +25,13 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   wanted: {
     ...late,
     SourceReady: copy.place,
+    SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
     CopyWithdrawn: copy.dropWish,
   },
   placing: {
     ...late,
-    SourceReplaced: copy.placeAnew,
+    SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
     CopyWithdrawn: copy.withdraw,
     StepBegan: copy.beginCopy,
@@ -42,7 +43,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   },
   placed: {
     ...late,
-    SourceReplaced: copy.placeAnew,
+    SourceReplaced: copy.replaceCopy,
     CopyRemoved: copy.recordGone,
     ProxyRequested: copy.promote,
     ProxyAccessed: copy.noteAccess,
@@ -67,6 +68,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   },
   failed: {
     ...late,
+    SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
     CopyRemoved: copy.recordGone,
     ProxyRequested: copy.promote,

@@ -203,15 +203,18 @@ describe("an archive that is lost", () => {
     expect([...world.editor.values()].map(({ sha256 }) => sha256)).toEqual([rendition?.sha256]);
   });
 
-  test("whose R2 copy is damaged is encoded again, and that copy replaced", () => {
+  test("whose R2 copy is damaged is encoded again under a new R2 key, and the old copy is removed", () => {
     const world = reach("distributed");
+    const oldKey = `proxies/${jobOf(world).jobId}/360p.mp4`;
     for (const key of world.edge.keys()) world.edge.set(key, content(99));
     lose(world, "360p");
     world.settle();
     expect(world.run.status).toBe("distributed");
     expect(jobOf(world).generation).toBeGreaterThan(1);
-    const { sha256 } = renditionOf(world.run.asset, "360p") ?? fail();
-    expect(world.edge.get(`proxies/${jobOf(world).jobId}/360p.mp4`)?.sha256).toEqual(sha256);
+    const { jobId, sha256 } = renditionOf(world.run.asset, "360p") ?? fail();
+    expect(jobId).not.toBe(jobOf(world).jobId);
+    expect(world.edge.get(`proxies/${jobId}/360p.mp4`)?.sha256).toEqual(sha256);
+    expect(world.edge.has(oldKey)).toBe(false);
   });
 
   test("while its copy is being removed calls the removal off (Rule 2)", () => {

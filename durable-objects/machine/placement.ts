@@ -19,8 +19,9 @@ export function wantedTiers(asset: StoredAsset, rendition: StoredRendition, { pl
   return tiers;
 }
 
-export const newCopy = (tier: CopyTier): StoredCopy => ({
+export const newCopy = (tier: CopyTier, jobId: string): StoredCopy => ({
   tier,
+  jobId,
   state: "wanted",
   wantedAgain: false,
   step: idleStep(),

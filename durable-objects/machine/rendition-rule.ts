@@ -54,6 +54,8 @@ function mine(rendition: StoredRendition, event: Of<"StepBegan" | "StepDeferred"
 function lack(draft: Draft, rendition: StoredRendition, code: FailureCode, message: string): void {
   abortUpload(draft, rendition);
   clock.failStep(rendition.step, code, message, draft);
+  // It was playable: other bytes need other URLs.
+  if (rendition.etag !== null) rendition.jobId = draft.stamp.newId;
   rendition.state = "wanted";
   rendition.etag = null;
   rendition.verifiedAtMs = null;
@@ -146,7 +148,9 @@ export const loseArchive: RenditionRule<"ArchiveLost"> = {
   to: ["missing", "wanted"],
   run(draft, rendition, { jobId, message }) {
     if (jobId !== rendition.jobId) return "ignored";
-    const placedOnEdge = rendition.copies.some((copy) => copy.tier === "r2" && copy.state === "placed");
+    const placedOnEdge = rendition.copies.some(
+      (copy) => copy.tier === "r2" && copy.state === "placed" && copy.jobId === jobId,
+    );
     if (!placedOnEdge) {
       lack(draft, rendition, "ETAG_MISMATCH", message);
       return "applied";

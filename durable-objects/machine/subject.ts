@@ -65,7 +65,7 @@ export type CopyEvent =
     >
   /** Its rendition is archived, so that it may be placed. */
   | { type: "SourceReady" }
-  /** Its rendition was encoded anew: what the copy holds is not the rendition any more. */
+  /** Its rendition was encoded anew under another job and is verified: what the copy holds has a successor. */
   | { type: "SourceReplaced" }
   /** The asset is deleted: the copy goes. */
   | { type: "CopyWithdrawn" };

@@ -149,15 +149,14 @@ function route(draft: Draft, event: AssetEvent): Verdict {
     case "RenditionUploaded": {
       const rendition = renditionOf(draft, event.quality);
       if (rendition === undefined || draft.asset.job.lease?.token !== event.lease) return "ignored";
-      const checksumBefore = rendition.sha256?.composite;
-      const verdict = toRendition(draft, rendition, event);
-      if (rendition.sha256?.composite !== checksumBefore) eachCopy(draft, rendition, { type: "SourceReplaced" });
-      return verdict;
+      return toRendition(draft, rendition, event);
     }
     case "RenditionArchived":
     case "ArchiveLost": {
       const rendition = renditionOf(draft, event.quality);
-      return rendition === undefined ? "ignored" : toRendition(draft, rendition, event);
+      const verdict = rendition === undefined ? "ignored" : toRendition(draft, rendition, event);
+      if (rendition !== undefined && verdict === "applied") replaceCopies(draft, rendition);
+      return verdict;
     }
     case "ProxyRequested":
       return requestProxy(draft, event);
@@ -243,7 +242,7 @@ function requestProxy(draft: Draft, event: EventOf<"ProxyRequested">): Verdict {
   if (rendition === undefined || rendition.jobId !== event.jobId || !mayPlace(draft.asset)) return "ignored";
   const copy = copyOn(rendition, "r2");
   if (copy !== undefined) return toCopy(draft, rendition, copy, event);
-  rendition.copies.push({ ...newCopy("r2"), lastAccessAtMs: draft.stamp.atMs });
+  rendition.copies.push({ ...newCopy("r2", rendition.jobId), lastAccessAtMs: draft.stamp.atMs });
   return "applied";
 }
 
@@ -274,6 +273,14 @@ function settle(draft: Draft, jobBefore: StoredAsset["job"]["state"] | null): vo
   if (mayPlace(draft.asset)) placeArchived(draft);
   if (job.state === "deleted" && jobBefore !== "deleted") {
     for (const rendition of renditions) eachCopy(draft, rendition, { type: "CopyWithdrawn" });
+  }
+}
+
+/** Copies that hold an earlier job's bytes give way once the successor is verified in Wasabi. */
+function replaceCopies(draft: Draft, rendition: StoredRendition): void {
+  if (rendition.state !== "archived") return;
+  for (const copy of rendition.copies) {
+    if (copy.jobId !== rendition.jobId) toCopy(draft, rendition, copy, { type: "SourceReplaced" });
   }
 }
 
@@ -308,7 +315,7 @@ function placeArchived(draft: Draft): void {
   for (const rendition of draft.asset.renditions) {
     if (rendition.state !== "archived") continue;
     for (const tier of wantedTiers(draft.asset, rendition, draft.policy)) {
-      if (copyOn(rendition, tier) === undefined) rendition.copies.push(newCopy(tier));
+      if (copyOn(rendition, tier) === undefined) rendition.copies.push(newCopy(tier, rendition.jobId));
     }
     for (const copy of rendition.copies) {
       if (copy.state === "wanted") toCopy(draft, rendition, copy, { type: "SourceReady" });

@@ -98,10 +98,10 @@ function archiveCopy(asset: StoredAsset, rendition: StoredRendition): Copy {
 }
 
 function viewCopy(asset: StoredAsset, rendition: StoredRendition, copy: StoredCopy, policy: Policy): Copy {
-  const { quality, jobId } = rendition;
+  const { quality } = rendition;
   return {
     tier: copy.tier,
-    key: copy.tier === "r2" ? edgeKey(jobId, quality) : `/${editorKey(asset, quality)}`,
+    key: copy.tier === "r2" ? edgeKey(copy.jobId, quality) : `/${editorKey(asset, quality)}`,
     status: copy.state,
     placedAt: isoOrNull(copy.placedAtMs),
     verifiedAt: isoOrNull(copy.verifiedAtMs),
