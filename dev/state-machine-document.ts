@@ -2,7 +2,6 @@
 import { assetStatus } from "../durable-objects/machine/asset-status.ts";
 import { copyTable } from "../durable-objects/machine/copy-table.ts";
 import { jobTable } from "../durable-objects/machine/job-table.ts";
-import { newCopy } from "../durable-objects/machine/placement.ts";
 import { renditionTable } from "../durable-objects/machine/rendition-table.ts";
 import { ignore, reject } from "../durable-objects/machine/rule.ts";
 import type { AssetState } from "../schemas/asset.ts";
