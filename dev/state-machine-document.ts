@@ -152,7 +152,7 @@ const meaning: Readonly<Record<AssetState, string>> = {
 
 /** Asks the code itself what people see of an encoded asset with this one copy. */
 function statusWithCopy(tier: CopyTier, state: CopyState): AssetState {
-  const asset = { job: { state: "encoded" }, renditions: [{ copies: [{ ...newCopy(tier, "any job"), state }] }] };
+  const asset = { job: { state: "encoded" }, renditions: [{ copies: [{ tier, state }] }] };
   return assetStatus(asset as unknown as Parameters<typeof assetStatus>[0]);
 }
 
