@@ -10,6 +10,7 @@ import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
 import { createLog } from "./log.ts";
 import { type Binaries, findBinaries } from "./media/binaries.ts";
 import { chooseEncoder, type EncoderChoice } from "./media/encoder-probe.ts";
+import { removeAbandonedSocketFolders } from "./media/socket-folder.ts";
 import { createProgressLine } from "./progress-line.ts";
 import { redactor } from "./redact.ts";
 import { helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
@@ -132,6 +133,7 @@ async function main(): Promise<number> {
   const shutdown = listenForShutdown(settings, log);
   let healthServer: HealthServer | null = null;
   try {
+    await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
     const encoder = await chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length);

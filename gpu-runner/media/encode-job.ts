@@ -2,9 +2,7 @@
  * One job from original to uploaded renditions: probe, plan, encode, verify. The one entry of the media core; it knows
  * neither queues nor leases nor stores, which come in as functions.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
@@ -12,6 +10,7 @@ import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts"
 import { type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
+import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
 import { verifyEncode } from "./verify.ts";
@@ -64,8 +63,6 @@ export type EncodeOutcome = { ok: true; renditions: EncodedRendition[] } | { ok:
 /** NVENC refuses pictures below this. */
 const NVENC_MIN_PX = { width: 146, height: 50 };
 const MAX_ATTEMPTS = 3;
-/** A unix socket's path may have 107 bytes. */
-const MAX_FOLDER_LENGTH = 80;
 
 /** Never rejects: whatever goes wrong is an outcome. Leaves no process, no socket and no file behind. */
 export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcome> {
@@ -99,12 +96,6 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
     await proxy?.close();
     if (socketFolder) await rm(socketFolder, { recursive: true, force: true });
   }
-}
-
-/** Only its owner may enter it (mkdtemp makes it 0700). Holds sockets and nothing else. */
-async function makeSocketFolder(): Promise<string> {
-  const parent = tmpdir().length <= MAX_FOLDER_LENGTH ? tmpdir() : "/tmp";
-  return mkdtemp(join(parent, "encode-"));
 }
 
 async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: AbortSignal): Promise<SourceProbe> {
