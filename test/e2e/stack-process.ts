@@ -58,7 +58,13 @@ export class StackProcess {
     const supervisor = spawn(process.execPath, [startScript, ...args], {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, ...markedEnvironment(this.#marker), TMPDIR: this.temporaryDirectory },
+      env: {
+        ...process.env,
+        ...markedEnvironment(this.#marker),
+        TMPDIR: this.temporaryDirectory,
+        // As under `npm start`: the stack stops itself when this process is killed and cannot stop it.
+        npm_lifecycle_event: "start",
+      },
     });
     this.#supervisor = supervisor;
     this.#output = "";
