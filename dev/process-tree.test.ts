@@ -22,14 +22,14 @@ test("an orphan's whole group is killed, also when its leader is gone", async ()
   await once(child, "exit");
   expect(isAlive(identity)).toBe(false);
   expect(groupMembers(identity.pid)).toHaveLength(1);
-  expect(killOrphans([identity])).toHaveLength(1);
+  expect(await killOrphans([identity])).toHaveLength(1);
   await expect.poll(() => groupMembers(identity.pid)).toEqual([]);
 });
 
 test("a later process with a recorded pid is left alone", async () => {
   const { child, identity } = await startGroup();
-  expect(killOrphans([{ ...identity, startedAt: "another time" }])).toEqual([]);
+  expect(await killOrphans([{ ...identity, startedAt: "another time" }])).toEqual([]);
   expect(isAlive(identity)).toBe(true);
-  expect(killOrphans([identity])).toHaveLength(2);
+  expect(await killOrphans([identity])).toHaveLength(2);
   if (child.signalCode === null) await once(child, "exit");
 });

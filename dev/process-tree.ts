@@ -4,6 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 
 /** `startedAt` is opaque: equal for the same process, different for a later one with its pid. */
@@ -12,6 +13,7 @@ export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
 
 type ProcessEntry = { pid: number; group: number; startedAt: string };
 
+const killTimeoutMs = 10_000;
 const hasProc = existsSync("/proc/self/stat");
 const bootId = hasProc ? readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim() : "";
 
@@ -19,8 +21,10 @@ const bootId = hasProc ? readFileSync("/proc/sys/kernel/random/boot_id", "utf8")
 function parseStat(pid: number, stat: string): ProcessEntry | null {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state, , group] = fields;
-  const startTicks = fields[19];
-  if (state === "Z" || group === undefined || startTicks === undefined) return null;
+  const [threads, startTicks] = [Number(fields[17]), fields[19]];
+  if (group === undefined || startTicks === undefined) return null;
+  // While other threads of a zombie are still ending, its ports are not free yet.
+  if (state === "Z" && threads <= 1) return null;
   return { pid, group: Number(group), startedAt: `${bootId}:${startTicks}` };
 }
 
@@ -88,14 +92,20 @@ export function signalGroup(group: number, signal: NodeJS.Signals): void {
 /**
  * Kills what a dead supervisor left behind. A group whose leader's pid now belongs to another process is not ours; one
  * whose leader is gone still is, since a pid that names a living group is not given out again.
- * @returns the pids that were killed
+ * @returns the pids that were killed, once they are gone and their ports free again
  */
-export function killOrphans(leaders: readonly ProcessIdentity[]): number[] {
-  return leaders.flatMap((leader) => {
+export async function killOrphans(leaders: readonly ProcessIdentity[]): Promise<number[]> {
+  const killed = leaders.flatMap((leader) => {
     const current = readProcess(leader.pid);
     if (current !== null && current.startedAt !== leader.startedAt) return [];
     const members = groupMembers(leader.pid);
     if (members.length > 0) signalGroup(leader.pid, "SIGKILL");
     return members;
   });
+  const deadline = performance.now() + killTimeoutMs;
+  while (killed.some((pid) => readProcess(pid) !== null)) {
+    if (performance.now() > deadline) throw new Error(`Processes of the last run do not end: ${killed.join(", ")}`);
+    await sleep(10);
+  }
+  return killed;
 }

@@ -85,7 +85,7 @@ export async function takeLock(dataDirectory: string): Promise<StackLock> {
       throw new AlreadyRunning(dataDirectory, moved.holder.pid);
     }
     await rm(stale, { force: true });
-    orphans = killOrphans(found.children);
+    orphans = await killOrphans(found.children);
   }
   return {
     orphans,

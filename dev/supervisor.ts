@@ -3,10 +3,10 @@
  * backoff when it crashes, and ends the whole group. Configuration goes over IPC, so no secret shows in `ps`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, renameSync, statSync, type WriteStream } from "node:fs";
-import { createInterface } from "node:readline";
+import { closeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { followLog, lastLines, openLogFile } from "./log-file.ts";
 import { groupMembers, signalGroup } from "./process-tree.ts";
 
 export type ChildPlan = {
@@ -24,7 +24,7 @@ export type ChildPlan = {
 };
 
 /** What a readiness check may look at besides the network. */
-export type ReadinessView = { pid: number; messages: readonly unknown[]; lines: readonly string[] };
+export type ReadinessView = { pid: number; messages: readonly unknown[] };
 
 export type ChildEvent =
   | { type: "crashed"; name: string; how: string; restartInMs: number | null; lastLines: readonly string[] }
@@ -50,7 +50,6 @@ export type SupervisedChild = {
 
 const lifeline = fileURLToPath(new URL("lifeline.ts", import.meta.url));
 const keptLines = 12;
-const maxLogBytes = 20 * 1024 * 1024;
 const firstBackoffMs = 250;
 const maxBackoffMs = 10_000;
 const healthyAfterMs = 30_000;
@@ -61,12 +60,14 @@ export function restartDelayMs(crashesInARow: number): number {
   return Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.max(0, crashesInARow - 1));
 }
 
-function openLog(path: string): WriteStream {
-  if (existsSync(path) && statSync(path).size > maxLogBytes) renameSync(path, `${path}.1`);
-  return createWriteStream(path, { flags: "a", mode: 0o600 });
-}
-
-type Run = { process: ChildProcess; pid: number; exited: Promise<string>; view: ReadinessView; startedAtMs: number };
+type Run = {
+  process: ChildProcess;
+  pid: number;
+  exited: Promise<string>;
+  view: ReadinessView;
+  startedAtMs: number;
+  lastWords(): string[];
+};
 
 export function superviseChild(plan: ChildPlan, options: SupervisorOptions): SupervisedChild {
   let run: Run | null = null;
@@ -74,37 +75,38 @@ export function superviseChild(plan: ChildPlan, options: SupervisorOptions): Sup
   let crashesInARow = 0;
 
   function spawnOnce(): Run {
+    const { fd, offset } = openLogFile(plan.logFile);
     const child = spawn(process.execPath, ["--import", lifeline, plan.entry, ...(plan.args ?? [])], {
       detached: true,
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      stdio: ["ignore", fd, fd, "ipc"],
       env: { ...process.env, ...plan.env },
     });
+    closeSync(fd);
     const pid = child.pid;
     if (pid === undefined) throw new Error(`${plan.name}: could not start ${plan.entry}`);
-    const lines: string[] = [];
+    const { onLine } = options;
+    const endFollowing =
+      onLine === undefined ? () => undefined : followLog(plan.logFile, offset, (line) => onLine(plan.name, line));
     const messages: unknown[] = [];
-    const log = openLog(plan.logFile);
-    for (const stream of [child.stdout, child.stderr]) {
-      if (stream === null) continue;
-      createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
-        log.write(`${line}\n`);
-        lines.push(line);
-        if (lines.length > keptLines) lines.shift();
-        options.onLine?.(plan.name, line);
-      });
-    }
     child.on("message", (message) => messages.push(message));
     // A child that dies at once closes the channel under the send; its exit tells the story.
     if (plan.config !== undefined) child.send(plan.config as object, () => undefined);
     const exited = new Promise<string>((resolve) => {
       child.once("error", (error) => resolve(error.message));
       child.once("close", (code, signal) => {
-        log.end();
+        endFollowing();
         resolve(signal === null ? `exit code ${code}` : `signal ${signal}`);
       });
       child.once("exit", () => signalGroup(pid, "SIGKILL"));
     });
-    return { process: child, pid, exited, view: { pid, messages, lines }, startedAtMs: performance.now() };
+    return {
+      process: child,
+      pid,
+      exited,
+      view: { pid, messages },
+      startedAtMs: performance.now(),
+      lastWords: () => lastLines(plan.logFile, offset, keptLines),
+    };
   }
 
   async function waitUntilReady(current: Run): Promise<void> {
@@ -118,7 +120,10 @@ export function superviseChild(plan: ChildPlan, options: SupervisorOptions): Sup
       await sleep(readyPollMs);
     }
     const what = end === null ? `was not ready after ${plan.readyTimeoutMs / 1_000} s` : `stopped (${end})`;
-    const words = current.view.lines.map((line) => `    ${line}`).join("\n");
+    const words = current
+      .lastWords()
+      .map((line) => `    ${line}`)
+      .join("\n");
     throw new Error(`${plan.name} ${what}. Its log: ${plan.logFile}${words === "" ? "" : `\n${words}`}`);
   }
 
@@ -138,7 +143,7 @@ export function superviseChild(plan: ChildPlan, options: SupervisorOptions): Sup
   function crashed(dead: Run, how: string): void {
     crashesInARow = performance.now() - dead.startedAtMs > healthyAfterMs ? 1 : crashesInARow + 1;
     const restartInMs = options.restart ? restartDelayMs(crashesInARow) : null;
-    options.onEvent({ type: "crashed", name: plan.name, how, restartInMs, lastLines: [...dead.view.lines] });
+    options.onEvent({ type: "crashed", name: plan.name, how, restartInMs, lastLines: dead.lastWords() });
     if (restartInMs === null) return;
     setTimeout(() => {
       if (!wanted || run !== null) return;
