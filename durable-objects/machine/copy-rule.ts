@@ -35,6 +35,18 @@ function startRemoving(draft: Draft, subject: CopySubject): void {
   commandRemove(draft, subject);
 }
 
+/** An earlier job's key in R2 may still hold bytes: it goes first, or it would be forgotten. */
+function placeInItsStead(draft: Draft, subject: CopySubject): void {
+  const { rendition, copy } = subject;
+  const leftover = copy.tier === "r2" && copy.jobId !== rendition.jobId && copy.state !== "evicted";
+  if (!leftover || archivedProxy(draft, subject) === null) {
+    placeWhenArchived(draft, subject);
+    return;
+  }
+  startRemoving(draft, subject);
+  copy.wantedAgain = true;
+}
+
 function forget({ copy }: CopySubject): void {
   copy.sizeBytes = null;
   copy.etag = null;
@@ -147,10 +159,10 @@ export const recordGone: CopyRule<"CopyRemoved"> = {
 export const promote: CopyRule<"ProxyRequested"> = {
   name: "promote",
   says: "A viewer asks for it: the copy is made again.",
-  to: ["placing", "wanted"],
+  to: ["placing", "wanted", "removing"],
   run(draft, subject) {
     subject.copy.lastAccessAtMs = draft.stamp.atMs;
-    placeWhenArchived(draft, subject);
+    placeInItsStead(draft, subject);
     return "applied";
   },
 };
@@ -359,7 +371,7 @@ export const retryPlace: CopyRule<"RetryRequested"> = {
     const { state } = draft.asset.job;
     if (state === "deleting") return "ignored";
     if (state === "deleted") startRemoving(draft, subject);
-    else placeWhenArchived(draft, subject);
+    else placeInItsStead(draft, subject);
     return "applied";
   },
 };

@@ -217,6 +217,24 @@ describe("an archive that is lost", () => {
     expect(world.edge.has(oldKey)).toBe(false);
   });
 
+  test("leaves no earlier key in R2, also when its removal failed and a retry makes the copy", () => {
+    const world = reach("distributed");
+    for (const key of world.edge.keys()) world.edge.set(key, content(99));
+    lose(world, "360p");
+    while (copyOf(world)?.state !== "removing")
+      expect(world.flow() || world.fire(world.run.nextTimer() ?? fail())).toBeTruthy();
+    const { op } = copyOf(world)?.step ?? fail();
+    const step = { kind: "copy", tier: "r2", quality: "360p" } as const;
+    world.tell({ type: "StepFailed", step, op, code: "WASABI_FORBIDDEN", message: "refused" });
+    expect(copyOf(world)?.state).toBe("failed");
+    expect(commandTypes(world.tell({ type: "RetryRequested" }))).toEqual(["RemoveEdgeCopy"]);
+    world.settle();
+    expect(world.run.status).toBe("distributed");
+    expect([...world.edge.keys()].filter((key) => key.endsWith("/360p.mp4"))).toEqual([
+      `proxies/${renditionOf(world.run.asset, "360p")?.jobId}/360p.mp4`,
+    ]);
+  });
+
   test("while its copy is being removed calls the removal off (Rule 2)", () => {
     const world = evicting();
     lose(world, "360p");
