@@ -14,13 +14,18 @@ import {
   UploadWebhook,
 } from "../../schemas/api.ts";
 import { Asset, AssetSummary, HistoryEntry, Problem, Rendition } from "../../schemas/asset.ts";
+import { AppEventType } from "../../schemas/command.ts";
 import { Quality } from "../../schemas/ladder.ts";
 import { OriginalAccessGrant, OriginalAccessRequest } from "../../schemas/original-access.ts";
 import { PartGrant, PartRequest, SourceGrant, SourceRequest } from "../../schemas/runner-protocol.ts";
 import type { Access, RouteFacts } from "./route.ts";
 
+/** What the application is sent, one call a phase. */
+const AppWebhook = z.object({ type: AppEventType, timestamp: z.iso.datetime(), data: z.object({ asset: Asset }) });
+
 const named = z.registry<{ id: string }>();
 const namedSchemas = {
+  AppWebhook,
   Asset,
   AssetPage,
   AssetQuery,
@@ -102,7 +107,12 @@ function operation(facts: RouteFacts): Json {
     parameters: parameters(facts),
     ...(facts.body === null
       ? {}
-      : { requestBody: { content: { "application/json": { schema: inline(facts.body) } } } }),
+      : {
+          requestBody: {
+            required: !facts.body.safeParse({}).success,
+            content: { "application/json": { schema: inline(facts.body) } },
+          },
+        }),
     responses: {
       ...Object.fromEntries(answers),
       default: {
@@ -112,6 +122,18 @@ function operation(facts: RouteFacts): Json {
     },
   };
 }
+
+const webhooks: Json = {
+  assetPhase: {
+    post: {
+      summary:
+        "Sent to APP_WEBHOOK_URL once per phase. The same webhook-id may come again; order by data.asset.revision.",
+      security: [{ standardWebhook: [] }],
+      requestBody: { required: true, content: { "application/json": { schema: inline(AppWebhook) } } },
+      responses: { "2XX": { description: "Taken. Any other answer, a redirect too, and it is sent again." } },
+    },
+  },
+};
 
 export function openApiDocument(routes: readonly RouteFacts[], publicUrl: string, extraPaths: Json): Json {
   const paths: Record<string, Json> = {};
@@ -123,6 +145,7 @@ export function openApiDocument(routes: readonly RouteFacts[], publicUrl: string
     info: { title: "Motion Mavericks Fast", version: packageFile.version },
     servers: [{ url: publicUrl }],
     paths: { ...paths, ...extraPaths },
+    webhooks,
     components: {
       schemas: components(),
       securitySchemes: {
