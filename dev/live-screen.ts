@@ -27,23 +27,24 @@ function openTerminal(stream: NodeJS.WriteStream, items: readonly LiveItem[]): L
   const onExit = () => stream.write(showCursor);
   process.once("exit", onExit);
   stream.write(hideCursor);
-  const redraw = () => {
+  const draw = (maxLines: number) => {
     // One column is left free: a full last column wraps on some terminals.
     const columns = Math.max(40, (stream.columns ?? 80) - 1);
     const blocks = items.map((item) => item.lines(columns));
     const all = blocks.flatMap((lines, index) => (index === 0 ? lines : ["", ...lines]));
-    // What scrolled away cannot be redrawn: the newest lines are the ones kept in view.
-    const lines = all.slice(-Math.max(1, (stream.rows ?? 24) - 1));
+    const lines = all.slice(-maxLines);
     const up = drawnLines > 0 ? `\u001b[${drawnLines}A` : "";
     stream.write(`${up}\r\u001b[0J${lines.join("\n")}\n`);
     drawnLines = lines.length;
   };
+  // What scrolled away cannot be redrawn: until the end, only as many lines as are in view.
+  const redraw = () => draw(Math.max(1, (stream.rows ?? 24) - 1));
   const timer = setInterval(redraw, frameMs);
   return {
     redraw,
     finish() {
       clearInterval(timer);
-      redraw();
+      draw(Number.POSITIVE_INFINITY);
       process.off("exit", onExit);
       stream.write(showCursor);
     },

@@ -98,7 +98,7 @@ async function wasabiAnswers(client: AwsClient, url: string): Promise<boolean> {
   return response.status === 404 || response.ok;
 }
 
-/** In starting order: each child may rely on those before it. */
+/** In the order that they are stopped from the end: runners first, then those that they lean on. */
 export function childPlans(shape: StackShape): ChildPlan[] {
   const file = stackFileOf(shape, {});
   const { ports, secrets } = shape;

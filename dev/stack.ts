@@ -98,7 +98,6 @@ async function mintTokens(secrets: Secrets): Promise<StackFile["tokens"]> {
   return { admin, uploader, viewer, editor, render, runner };
 }
 
-/** Starts in the order given; what follows Wasabi and the worker does not wait for its neighbours. */
 async function startAll(
   children: SupervisedChild[],
   onEvent: (event: StackEvent) => void,
@@ -110,9 +109,9 @@ async function startAll(
     await child.start();
     onEvent({ type: "ready", name: child.name, tookMs: Math.round(performance.now() - from) });
   };
-  const firstOf = (name: string) => children.findIndex((child) => child.name === name);
-  const worker = firstOf("worker");
-  for (const wave of [children.slice(0, worker), children.slice(worker, worker + 1), children.slice(worker + 1)]) {
+  // Runners pull as soon as they are up; the others only wait to be asked, and may come up in any order.
+  const isRunner = (child: SupervisedChild) => child.name.startsWith("gpu-runner");
+  for (const wave of [children.filter((child) => !isRunner(child)), children.filter(isRunner)]) {
     signal?.throwIfAborted();
     const results = await Promise.allSettled(wave.map(start));
     for (const result of results) if (result.status === "rejected") throw result.reason;

@@ -46,7 +46,8 @@ export function renderTable(
         .map((column, index) => {
           const width = widths[index] ?? 0;
           const text = shorten(cells[index] ?? "", width);
-          const cell = column.align === "right" ? padStart(text, width) : padEnd(text, width);
+          const isLast = index === columns.length - 1;
+          const cell = column.align === "right" ? padStart(text, width) : isLast ? text : padEnd(text, width);
           return paint(column)?.(cell) ?? cell;
         })
         .join(gap)
