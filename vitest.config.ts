@@ -11,6 +11,8 @@ const migrations = existsSync("./migrations") ? await readD1Migrations("./migrat
 
 export default defineConfig({
   test: {
+    // What a passing test logs is of no use to its reader.
+    silent: "passed-only",
     projects: [
       {
         test: {

@@ -7,12 +7,17 @@ import { z } from "zod";
 import type { SingleFrame } from "../schemas/api.ts";
 import { TokenClaims } from "../schemas/api.ts";
 import { Slug } from "../schemas/id.ts";
+import { log } from "../workers/log.ts";
+import { listAssets } from "../workers/stores/catalogue.ts";
 import type { Env } from "../workers/stores/config.ts";
+import { assetDoor } from "./asset-door.ts";
 import type { FeedDoor } from "./feed-door.ts";
 import { sendFrame } from "./status-socket.ts";
 
 const batchIntervalMs = 250;
 const ticketLifeMs = 60_000;
+/** What a watcher of many sees at once when it connects; the list behind GET /v1/assets has the rest. */
+const snapshotsAtMost = 50;
 
 const Watch = z.object({ client: Slug.nullable(), project: Slug.nullable() });
 type Watch = z.infer<typeof Watch>;
@@ -47,7 +52,22 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     server.serializeAttachment(watch);
+    this.ctx.waitUntil(this.#sendSnapshots(server, watch));
     return new Response(null, { status: 101, webSocket: client });
+  }
+
+  /** The newest assets as they are. A change may overtake its snapshot: watchers order by revision. */
+  async #sendSnapshots(socket: WebSocket, { client, project }: Watch): Promise<void> {
+    try {
+      const query = { limit: snapshotsAtMost, ...(client && { client }), ...(project && { project }) };
+      const { assets } = await listAssets(this.env.CATALOGUE, [client ?? "*"], query);
+      const views = await Promise.all(assets.map(({ fileId }) => assetDoor(this.env.ASSET, fileId).view()));
+      const frames = views.flatMap((asset): SingleFrame[] => (asset === null ? [] : [{ type: "snapshot", asset }]));
+      if (frames.length > 0) sendFrame(socket, { type: "batch", frames });
+    } catch (fault) {
+      // The watcher still gets every change from now on.
+      log({ event: "feed.snapshot-failed", clientName: client ?? "*" }, fault);
+    }
   }
 
   override async webSocketClose(socket: WebSocket): Promise<void> {

@@ -42,6 +42,7 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
+  z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** Delivery went on with the other tier. */
   z.object({ event: z.literal("delivery.tier-failed"), ...request, code: FailureCode }),
@@ -61,6 +62,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "queue.message-failed": "error",
   "upload.abort-failed": "warn",
   "feed.unreachable": "warn",
+  "feed.snapshot-failed": "warn",
   "request.failed": "error",
   "delivery.tier-failed": "warn",
   "delivery.note-failed": "warn",

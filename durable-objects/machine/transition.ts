@@ -205,7 +205,9 @@ function startLadder(draft: Draft, event: EventOf<"SourceProbed">): Verdict {
   const verdict = toJob(draft, event);
   const { asset, policy } = draft;
   if (verdict !== "applied" || asset.job.jobId === null) return verdict;
-  for (const plan of planLadder(event.source, policy.ladder)) {
+  const plans = planLadder(event.source, policy.ladder);
+  dropUnplanned(asset, plans);
+  for (const plan of plans) {
     let rendition = renditionOf(draft, plan.quality);
     if (rendition === undefined) {
       rendition = newRendition(asset.job.jobId, plan);
@@ -216,6 +218,17 @@ function startLadder(draft: Draft, event: EventOf<"SourceProbed">): Verdict {
     }
   }
   return "applied";
+}
+
+/**
+ * A rung that left the ladder before anything of it was made would be waited for for ever. One that was ever commanded
+ * stays: its fencing number must not start anew.
+ */
+function dropUnplanned(asset: StoredAsset, plans: readonly StoredRendition["plan"][]): void {
+  asset.renditions = asset.renditions.filter(
+    ({ quality, state, step }) =>
+      plans.some((plan) => plan.quality === quality) || step.op > 0 || (state !== "wanted" && state !== "failed"),
+  );
 }
 
 const newRendition = (jobId: string, plan: StoredRendition["plan"]): StoredRendition => ({

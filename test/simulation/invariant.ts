@@ -59,7 +59,7 @@ function checkMonotonic(before: StoredAsset, after: StoredAsset): void {
   hold(after.job.generation >= before.job.generation, "the generation never goes down");
   const steps = new Map(stepsOf(after));
   for (const [name, step] of stepsOf(before)) {
-    hold((steps.get(name)?.op ?? -1) >= step.op, `the op of ${name} never goes down`);
+    hold((steps.get(name)?.op ?? 0) >= step.op, `the op of ${name} never goes down`);
   }
 }
 
