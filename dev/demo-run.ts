@@ -95,10 +95,8 @@ export async function prepareFile(stack: StackFile, binaries: Binaries, job: Dem
     if (asset === null) throw new Error("the status socket ended without a snapshot");
     if (asset.state !== "distributed") {
       const { problem } = asset;
-      const advice = problem === null ? "" : ` ${failureFacts[problem.code].advice}`;
-      throw new Error(
-        `the asset is ${asset.state}${problem === null ? "" : `: ${problem.code}: ${problem.message}${advice}`}`,
-      );
+      if (problem === null) throw new Error(`the asset is ${asset.state}, not distributed`);
+      throw new Error(`${problem.code}: ${problem.message} ${failureFacts[problem.code].advice}`);
     }
     return asset;
   }

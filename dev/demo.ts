@@ -140,7 +140,9 @@ if (failed > 0)
     `\n${bad("✗")} ${failed} of ${files.length} did not come through. The logs are in ${join(dataDirectory, "logs")}.`,
   );
 if (launched !== null && options.keep) {
-  console.log(`\n${dim(`The stack stays up: ${join(dataDirectory, "stack.json")}. Stop it with npm start -- --stop`)}`);
+  console.log(
+    `\n${dim(`The stack stays up: ${join(dataDirectory, "stack.json")}. Stop it with npm start -- --stop --data ${dataDirectory}`)}`,
+  );
 } else if (launched !== null) {
   await launched.stop();
 }
