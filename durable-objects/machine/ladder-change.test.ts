@@ -1,6 +1,6 @@
 /** What becomes of renditions when the ladder is not what it was at the attempt before. */
 import { expect, test } from "vitest";
-import { originalKey } from "../../schemas/key.ts";
+import { originalKey, proxyKey } from "../../schemas/key.ts";
 import { Policy } from "../../schemas/policy.ts";
 import { AssetRun } from "../../test/simulation/asset-run.ts";
 import { content, probe, upload } from "../../test/simulation/asset-sample.ts";
@@ -29,8 +29,8 @@ test("a rung that left the ladder before it was made is not waited for", () => {
   expect(shorter.asset.renditions.map(({ quality }) => quality)).toEqual(["360p"]);
 
   const made = content(1);
-  const key = "proxies/acme/spring/x/360p.mp4";
-  const opened = { lease, quality: "360p", key: key as never, uploadId: "u1", partSizeBytes: 8_388_608 } as const;
+  const key = proxyKey(upload, "360p");
+  const opened = { lease, quality: "360p", key, uploadId: "u1", partSizeBytes: 8_388_608 } as const;
   shorter.apply({ type: "UploadOpened", ...opened });
   const facts = { width: 640, height: 360, frames: 10, durationSeconds: 1, ...made };
   shorter.apply({ type: "RenditionUploaded", lease, quality: "360p", ...facts });
