@@ -1,6 +1,7 @@
 /** A runner that dies or is stopped in the middle of an encode: the job goes on, and nothing of the first try remains. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
+import type { Asset } from "./asset-document.ts";
 import { compositeSha256 } from "./composite-checksum.ts";
 import { eventually } from "./eventually.ts";
 import { ClipFolder } from "./media-clip.ts";
@@ -38,7 +39,7 @@ const fileIds: string[] = [];
 beforeAll(async () => {
   [clips, stack] = await Promise.all([ClipFolder.make(), StackProcess.start({ policy })]);
   client = await stack.client();
-  film = await clips.clip({ width: 960, height: 540, seconds: 4, grain: 40 });
+  film = await clips.clip({ width: 960, height: 540, seconds: 3, grain: 40 });
   source = await probeMedia(film);
 });
 
@@ -47,10 +48,16 @@ afterAll(async () => {
   await clips?.remove();
 });
 
-/** Ingests the film and waits until its encode runs and has bytes in Wasabi. */
-async function beginEncode(): Promise<{ fileId: string; ffmpeg: number[] }> {
+afterEach(() => expectRest(stack, client, fileIds), 120_000);
+
+async function ingest(): Promise<string> {
   const { fileId } = await client.ingest(film);
   fileIds.push(fileId);
+  return fileId;
+}
+
+/** Waits until the asset's encode runs and has bytes in Wasabi. @returns ffmpeg's pid */
+async function untilEncoding(fileId: string): Promise<number> {
   const socket = client.watch(fileId);
   try {
     await socket.until(
@@ -66,7 +73,7 @@ async function beginEncode(): Promise<{ fileId: string; ffmpeg: number[] }> {
   const ffmpeg = processes.filter((entry) => programOf(entry) === "ffmpeg").map(({ pid }) => pid);
   expect(ffmpeg, "one ffmpeg for all renditions").toHaveLength(1);
   expect(leftovers(stack.dataDirectory).openWasabiUploads.length, "uploads under way").toBeGreaterThan(0);
-  return { fileId, ffmpeg };
+  return ffmpeg[0] ?? 0;
 }
 
 async function expectOneWinner(fileId: string): Promise<void> {
@@ -84,25 +91,33 @@ async function expectOneWinner(fileId: string): Promise<void> {
   expect(asset.renditions.map(({ quality }) => quality).sort()).toEqual(["360p", "540p"]);
 }
 
-test("SIGTERM in the middle of an encode: the job is given back at once and goes on with the runner that starts next", async () => {
-  const { fileId, ffmpeg } = await beginEncode();
+test("SIGTERM of the runner, then Ctrl-C of the stack: each gives the job back at once, and the next runner goes on", async () => {
+  const fileId = await ingest();
+  const ffmpeg = await untilEncoding(fileId);
   const runner = await stack.signalChild("gpu-runner", "SIGTERM");
-  await eventually({ what: "the end of the runner", timeoutMs: 15_000 }, () => ![runner, ...ffmpeg].some(isRunning));
-  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
+  await eventually({ what: "the end of the runner", timeoutMs: 15_000 }, () => ![runner, ffmpeg].some(isRunning));
 
+  const isSecond = ({ generation, state }: Asset) => generation === 2 && state === "transcoding";
+  await client.follow(fileId, isSecond, encodeTimeoutMs);
+  await untilEncoding(fileId);
+  expect(await stack.stop()).toEqual([]);
+
+  await stack.start();
+  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
   const events = (await client.history(fileId)).map(({ event }) => event);
-  expect(events.filter((event) => event === "LeaseReleased")).toHaveLength(1);
-  expect(events.filter((event) => event === "TranscodeClaimed")).toHaveLength(2);
+  expect(events.filter((event) => event === "LeaseReleased")).toHaveLength(2);
+  expect(events.filter((event) => event === "TranscodeClaimed")).toHaveLength(3);
   expect(events).not.toContain("LeaseExpired");
-  expect(asset.generation).toBe(2);
+  expect([asset.generation, asset.problem]).toEqual([3, null]);
   await expectOneWinner(fileId);
 });
 
 test("kill -9 in the middle of an encode: another try begins when the lease is over, and one of them wins", async () => {
-  const { fileId, ffmpeg } = await beginEncode();
+  const fileId = await ingest();
+  const ffmpeg = await untilEncoding(fileId);
   const killedAtMs = Date.now();
   const runner = await stack.signalChild("gpu-runner", "SIGKILL");
-  await eventually({ what: "the end of ffmpeg", timeoutMs: 15_000 }, () => ![runner, ...ffmpeg].some(isRunning));
+  await eventually({ what: "the end of ffmpeg", timeoutMs: 15_000 }, () => ![runner, ffmpeg].some(isRunning));
   const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
 
   const history = await client.history(fileId);
@@ -120,14 +135,3 @@ test("kill -9 in the middle of an encode: another try begins when the lease is o
 function timeOf(history: readonly { event: string; at: string }[], event: string): number {
   return Math.max(...history.filter((entry) => entry.event === event).map(({ at }) => Date.parse(at)));
 }
-
-afterEach(() => expectRest(stack, client, fileIds), 120_000);
-
-test("Ctrl-C in the middle of an encode leaves no process, and the next start ends the work", async () => {
-  const { fileId } = await beginEncode();
-  expect(await stack.stop()).toEqual([]);
-  await stack.start();
-  const asset = await client.followTo(fileId, "distributed", encodeTimeoutMs);
-  expect(asset.problem).toBeNull();
-  await expectOneWinner(fileId);
-});

@@ -41,6 +41,8 @@ beforeAll(async () => {
   };
   expect((await client.sendWebhook(absent)).status).toBe(202);
   absentSinceMs = Date.now();
+  const armed = () => leftovers(stack.dataDirectory).timers.some((timer) => timer.startsWith("archive "));
+  await eventually({ what: "a timer for the original that is awaited", timeoutMs: 30_000 }, armed);
 
   const send = async (name: string, file: string, options: Parameters<PipelineClient["ingest"]>[1] = {}) => {
     uploads.set(name, await client.ingest(file, options));

@@ -6,6 +6,7 @@ import { SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
 import type { Asset, HistoryEntry } from "./asset-document.ts";
+import { compositeSha256 } from "./composite-checksum.ts";
 import { eventually } from "./eventually.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { boxesOf, decodingErrors, type MediaFacts, probeMedia } from "./media-file.ts";
@@ -92,6 +93,8 @@ test("each rendition is a plain faststart MP4 in Wasabi, as long and with as man
     expect(facts.audio?.codec, quality).toBe("aac");
     // Sound comes in frames of 1024 samples: the last one may reach past the end.
     expect(Math.abs((facts.audio?.durationSeconds ?? 0) - source.durationSeconds), quality).toBeLessThan(0.05);
+    const { partSizeBytes = 1, composite } = rendition.sha256 ?? {};
+    expect(compositeSha256(bytes, partSizeBytes), quality).toBe(composite);
     expect(rendition, quality).toMatchObject({ width, height, frames: source.video.frames, status: "archived" });
   }
 });
@@ -218,8 +221,8 @@ test("the history tells every step once, in order", () => {
 
 test("the application's database gets one call per phase", async () => {
   const calls = await eventually({ what: "three calls", timeoutMs: 30_000 }, async () => {
-    const so_far = await client.appCalls(asset.fileId);
-    return so_far.length >= 3 && so_far;
+    const soFar = await client.appCalls(asset.fileId);
+    return soFar.length >= 3 && soFar;
   });
   const inOrder = calls.sort((a, b) => a.body.data.asset.revision - b.body.data.asset.revision);
   expect(inOrder.map(({ body }) => body.type)).toEqual(["asset.archived", "asset.encoded", "asset.distributed"]);
