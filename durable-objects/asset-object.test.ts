@@ -248,3 +248,85 @@ test("a watcher gets a snapshot at once and every change after", async () => {
     ]);
   socket.close();
 });
+
+async function runnerSocket(stub: DurableObjectStub<AssetObject>, jobId: string): Promise<void> {
+  const response = await stub.fetch(`https://object/runner/${jobId}`, { headers: { Upgrade: "websocket" } });
+  response.webSocket?.accept();
+}
+
+/** Hands a frame to the object by a runner's socket that has been closed meanwhile. */
+const frameOfLostSocket = (stub: DurableObjectStub<AssetObject>, frame: object) =>
+  runInDurableObject(stub, async (instance, state) => {
+    const [socket] = state.getWebSockets("runner");
+    if (!socket) throw new Error("no runner is connected");
+    socket.close(1000, "gone");
+    await instance.webSocketMessage(socket, JSON.stringify(frame));
+  });
+
+const armedAndDue = async (stub: DurableObjectStub<AssetObject>) => {
+  const [timer] = await rows(stub, "SELECT min(at_ms) AS at_ms FROM timer");
+  return { armed: await runInDurableObject(stub, (_, state) => state.storage.getAlarm()), due: timer?.at_ms };
+};
+
+test("a runner that is gone before its answer leaves its lease watched, and its failure recorded", async () => {
+  const upload = declaration();
+  const { stub, door } = open(upload.fileId);
+  const sent: Sent[] = [];
+  await takeQueues(stub, sent);
+  await door.apply(noticed(upload));
+  await archived(door, upload);
+  await settled(stub);
+  const jobId = (await door.view())?.jobId ?? "";
+  await runnerSocket(stub, jobId);
+  const capabilities = { ffmpegVersion: "7", encoderReason: "" };
+  await frameOfLostSocket(stub, {
+    type: "claim",
+    seq: 1,
+    generation: 1,
+    runnerId: "runner-1",
+    encoder: "libx264",
+    capabilities,
+  });
+  expect(await door.view()).toMatchObject({ state: "transcoding" });
+  expect(await rows(stub, "SELECT name FROM timer")).toEqual([{ name: "lease" }]);
+  const watched = await armedAndDue(stub);
+  expect(watched.armed).toBe(watched.due);
+
+  const lease = await runInDurableObject(
+    stub,
+    (_, state) =>
+      [...state.storage.sql.exec<{ token: string }>("SELECT document ->> '$.job.lease.token' AS token FROM asset")][0],
+  );
+  await runnerSocket(stub, jobId);
+  const failure = { code: "ENCODER_FAILED", message: "no", retryable: true };
+  await frameOfLostSocket(stub, { type: "failed", seq: 2, lease: lease?.token, ...failure });
+  expect(await door.view()).toMatchObject({ state: "archived", generation: 2 });
+  await settled(stub);
+  const ended = await armedAndDue(stub);
+  expect(ended.armed).toBe(ended.due);
+});
+
+test("a timer that cannot be decided is put off, and holds up neither the outbox nor the alarm", async () => {
+  const upload = declaration();
+  const { stub, door } = open(upload.fileId);
+  const sent: Sent[] = [];
+  let away = true;
+  await takeQueues(stub, sent, () => away);
+  await door.apply(noticed(upload));
+  await expect.poll(() => rows(stub, "SELECT id FROM outbox WHERE attempts > 0")).toHaveLength(2);
+  away = false;
+  const putOffUntil = await runInDurableObject(stub, async (instance, state) => {
+    state.storage.sql.exec("UPDATE timer SET at_ms = 0");
+    state.storage.sql.exec("UPDATE outbox SET next_at_ms = 0");
+    const storage = (instance as unknown as { ctx: DurableObjectState }).ctx.storage;
+    const refuse = () => {
+      throw new Error("no decision");
+    };
+    Object.defineProperty(storage, "transactionSync", { value: refuse, configurable: true });
+    await instance.alarm();
+    Reflect.deleteProperty(storage, "transactionSync");
+    return state.storage.sql.exec<{ at_ms: number }>("SELECT at_ms FROM timer").one().at_ms;
+  });
+  expect(putOffUntil).toBeGreaterThan(Date.now());
+  expect(sent.map(({ type }) => type).sort()).toEqual(["ArchiveOriginal", "PublishCatalogue"]);
+});

@@ -29,6 +29,7 @@ import { type Decision, decide } from "./decision.ts";
 import { feedsOf } from "./feed-door.ts";
 import { isCurrent, leaseRefusal, renditionOf, verbOf } from "./machine/authority.ts";
 import { copyOn } from "./machine/placement.ts";
+import type { Timer } from "./machine/timer.ts";
 import { viewAsset } from "./machine/view.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
@@ -67,9 +68,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   async apply(envelope: EventEnvelope): Promise<ApplyResult> {
     const parsed = EventEnvelope.safeParse(envelope);
     if (!parsed.success) return this.#refuse(parsed.error.issues);
-    const result = this.#commit(parsed.data);
-    await this.#wake();
-    return result;
+    return this.#commit(parsed.data);
   }
 
   async view(): Promise<Asset | null> {
@@ -85,7 +84,6 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     if (present === null) return { go: false, reason: "There is no such asset." };
     if (!isCurrent(present.state, step, op)) return { go: false, reason: "The command is no longer wanted." };
     this.#commit({ key: null, by: "consumer", event: { type: "StepBegan", step, op } });
-    await this.#wake();
     return { go: true };
   }
 
@@ -136,15 +134,9 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     const { key } = open;
     // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded anew.
     const renditionJobId = renditionOf(this.#present().state, quality)?.jobId ?? jobId;
-    this.ctx.storage.transactionSync(() => {
-      this.#store.recordTransfer({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() });
-      this.#commit({
-        key: `upload:${upload.uploadId}`.slice(0, 300),
-        by: "api",
-        event: { type: "UploadOpened", lease, quality, key, ...upload },
-      });
-    });
-    await this.#wake();
+    this.#commit({ key: null, by: "api", event: { type: "UploadOpened", lease, quality, key, ...upload } }, () =>
+      this.#store.recordTransfer({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() }),
+    );
     return this.openPart(jobId, lease, quality);
   }
 
@@ -201,8 +193,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       socket.close(1007, "That is no frame of the runner protocol.");
       return;
     }
-    socket.send(JSON.stringify(answer));
-    await this.#wake();
+    sendFrame(socket, answer);
   }
 
   override async webSocketClose(socket: WebSocket): Promise<void> {
@@ -213,8 +204,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     try {
       const atMs = Date.now();
       for (const timer of this.#store.dueTimers(atMs)) {
-        const { outcome } = this.#commit({ key: null, by: "timer", event: timer.event });
-        if (outcome !== "applied") this.#store.postponeTimer(timer.name, atMs + futileTimerPauseMs);
+        if (!this.#elapse(timer)) this.#store.postponeTimer(timer.name, atMs + futileTimerPauseMs);
       }
       this.#store.pruneSeen(atMs - seenForMs);
       await this.#outbox.drain();
@@ -223,14 +213,29 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     }
   }
 
-  #commit(envelope: EventEnvelope): ApplyResult {
+  /** @returns false for a timer that changed nothing; one that cannot be decided must not hold up the others. */
+  #elapse({ event }: Timer): boolean {
+    try {
+      return this.#commit({ key: null, by: "timer", event }).outcome === "applied";
+    } catch {
+      return false;
+    }
+  }
+
+  /** @param alongside what is stored with the decision, or not at all */
+  #commit(envelope: EventEnvelope, alongside: () => void = () => undefined): ApplyResult {
     const decision = decide(envelope, {
       store: this.#store,
-      transaction: (work) => this.ctx.storage.transactionSync(work),
+      transaction: (work) =>
+        this.ctx.storage.transactionSync(() => {
+          alongside();
+          return work();
+        }),
       policy: () => this.#policy(),
       progress: () => this.#progress,
       stamp: () => ({ atMs: Date.now(), newId: hexId(12), token: hexId(16), jitter: Math.random() }),
     });
+    this.#wake();
     if (decision.verdict === "applied") this.#tellChange(decision);
     return this.#result(decision);
   }
@@ -239,9 +244,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     for (const effect of effects) {
       if (effect.type !== "EndLease") continue;
       const { reason, message } = effect;
-      for (const socket of this.ctx.getWebSockets(runnerTag)) {
-        socket.send(JSON.stringify({ type: "cancel", reason, message }));
-      }
+      for (const socket of this.ctx.getWebSockets(runnerTag)) sendFrame(socket, { type: "cancel", reason, message });
     }
     if (quiet) return;
     if (this.#present().state.job.lease === null) this.#progress = null;
@@ -270,10 +273,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       state: () => this.#store.load()?.state ?? null,
       commit: (envelope) => this.#commit(envelope),
       commitUploaded: (envelope, uploadId, parts) =>
-        this.ctx.storage.transactionSync(() => {
-          this.#store.recordParts(uploadId, parts);
-          return this.#commit(envelope);
-        }),
+        this.#commit(envelope, () => this.#store.recordParts(uploadId, parts)),
       grantSource: async ({ key, sizeBytes, etag }) => ({
         url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceTtlSeconds }),
         expiresAt: iso(Date.now() + sourceTtlSeconds * 1000),
@@ -290,9 +290,12 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     };
   }
 
-  /** After a change: the alarm first, so that a send that hangs or an object that dies cannot lose the rest. */
-  async #wake(): Promise<void> {
-    await this.#armAlarm();
+  /**
+   * In the very turn of a change, so that the alarm is stored with it: neither a send that hangs, nor an object that dies,
+   * nor a socket that is gone before its answer can leave a deadline unwatched.
+   */
+  #wake(): void {
+    this.ctx.waitUntil(this.#armAlarm());
     this.ctx.waitUntil(this.#outbox.drain().then(() => this.#armAlarm()));
   }
 

@@ -1,9 +1,11 @@
 /** Sockets of people who watch one asset: a snapshot on connect, every change after, progress at most 4 times a second. */
 import type { SingleFrame, StatusFrame } from "../schemas/api.ts";
+import type { ObjectFrame } from "../schemas/runner-protocol.ts";
 
 export const progressIntervalMs = 250;
 
-export function sendFrame(socket: WebSocket, frame: StatusFrame): void {
+/** Never throws: a socket that is gone is no reason to fail the change that it would have been told of. */
+export function sendFrame(socket: WebSocket, frame: StatusFrame | ObjectFrame): void {
   try {
     socket.send(JSON.stringify(frame));
   } catch {
