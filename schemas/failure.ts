@@ -49,7 +49,7 @@ const table = {
   ETAG_MISMATCH: failure(
     "The object in Wasabi is not the one that was verified",
     true,
-    "Someone replaced it: verify the asset.",
+    "Someone replaced it: put the verified object back, then retry.",
   ),
   SOURCE_UNREADABLE: failure(
     "The source could not be read",
@@ -98,11 +98,7 @@ const table = {
   STEP_OVERDUE: failure("A step gave no sign in its time", true, "It is sent again by itself."),
   TRIES_EXHAUSTED: failure("A step failed too many times", false, "Mend the cause, then retry."),
   APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", true, "Check APP_WEBHOOK_URL."),
-  BAD_MESSAGE: failure(
-    "A queue message could not be read",
-    false,
-    "See the dead letter; discard it or replay it after a fix.",
-  ),
+  BAD_MESSAGE: failure("A queue message could not be read", false, "See the dead letter and mend what sent it."),
   CONFLICT: failure("The request contradicts what is known", false, "Use another file id, or send the same data."),
   BAD_REQUEST: failure("The request is not valid", false, "Mend the fields named in errors."),
   UNAUTHENTICATED: failure("No valid token", false, "Send a valid bearer token."),
