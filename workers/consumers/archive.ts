@@ -1,7 +1,8 @@
 /** ArchiveOriginal: the original lies in the bucket. Proves it at its canonical key, or copies it there server-side. */
 import type { CommandOf } from "../../schemas/command.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
-import type { ArchivedObject } from "../stores/wasabi-object.ts";
+import { type ArchivedObject, largestSingleCopyBytes } from "../stores/wasabi-object.ts";
+import { copyByParts } from "./copy-by-parts.ts";
 import type { Facts, Workbench } from "./workbench.ts";
 
 export async function archiveOriginal(command: CommandOf<"ArchiveOriginal">, bench: Workbench): Promise<Facts> {
@@ -14,10 +15,15 @@ export async function archiveOriginal(command: CommandOf<"ArchiveOriginal">, ben
 }
 
 /** Bracketed by HEADs: the source is the announced file before the copy, and the copy is whole after it. */
-async function copyIntoPlace(command: CommandOf<"ArchiveOriginal">, { wasabi, claim }: Workbench) {
-  const source = proven(command, await wasabi.head(command.sourceKey));
-  await claim("complete");
-  await wasabi.copy({ key: command.sourceKey, ...source }, command.key);
+async function copyIntoPlace(command: CommandOf<"ArchiveOriginal">, bench: Workbench) {
+  const { wasabi, claim } = bench;
+  const source = { key: command.sourceKey, ...proven(command, await wasabi.head(command.sourceKey)) };
+  if (source.sizeBytes > largestSingleCopyBytes) {
+    await copyByParts(source, command, bench);
+  } else {
+    await claim("complete");
+    await wasabi.copy(source, command.key);
+  }
   const copy = await wasabi.head(command.key);
   if (copy === null || copy.sizeBytes !== source.sizeBytes) {
     throw new StoreFailure("WASABI_UNAVAILABLE", "The server-side copy is not there in full.");

@@ -1,8 +1,8 @@
 /** CompleteUpload and AbortUpload: a rendition's parts become a verified object in Wasabi, or are given back. */
 import type { CommandOf } from "../../schemas/command.ts";
+import { noteUpload } from "../stores/open-upload.ts";
 import { multipartEtag, provePartList } from "../stores/part-digest.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
-import type { WasabiStore } from "../stores/wasabi.ts";
 import { answeredByDoor } from "./step-work.ts";
 import type { Facts, Workbench } from "./workbench.ts";
 
@@ -31,7 +31,15 @@ export async function completeUpload(command: CommandOf<"CompleteUpload">, bench
   });
 }
 
-/** Gone already counts as done. No step waits for it. */
-export async function abortUpload({ key, uploadId }: CommandOf<"AbortUpload">, wasabi: WasabiStore): Promise<void> {
-  await wasabi.abortMultipart(key, uploadId);
+/** Gone already counts as done. No step waits for it: what Wasabi does not abort now is noted for the timer to abort. */
+export async function abortUpload(
+  { key, uploadId, fileId }: CommandOf<"AbortUpload">,
+  { env, wasabi }: Pick<Workbench, "env" | "wasabi">,
+): Promise<void> {
+  try {
+    await wasabi.abortMultipart(key, uploadId);
+  } catch (error) {
+    if (!(error instanceof StoreFailure)) throw error;
+    await noteUpload(env.CATALOGUE, { uploadId, key, fileId, openedAt: new Date().toISOString() });
+  }
 }

@@ -55,7 +55,7 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
     case "NotifyApp":
       return notifyApp(command, env, config, Date.now());
     case "AbortUpload":
-      return abortUpload(command, bench.wasabi);
+      return abortUpload(command, bench);
     case "EnqueueTranscode":
       throw new Error("runners pull the transcode queue: no consumer of ours takes from it");
     default:

@@ -9,10 +9,13 @@ import { testBindings } from "../../test/bindings.ts";
 import { localWasabiConfig } from "../../test/local-wasabi-worker.ts";
 import { type Script, scriptedDoor } from "../../test/scripted-door-worker.ts";
 import { type Env, parseConfig } from "../stores/config.ts";
+import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
 import { compositeOf, hexOf, multipartEtag, partRanges } from "../stores/part-digest.ts";
 import { headEdge } from "../stores/r2.ts";
+import { wasabiStore } from "../stores/wasabi.ts";
 import { archiveOriginal } from "./archive.ts";
 import { abortUpload, completeUpload } from "./complete.ts";
+import { copyByParts } from "./copy-by-parts.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
 import { ingestOriginal } from "./ingest.ts";
 import { restoreArchive } from "./restore.ts";
@@ -127,8 +130,8 @@ test("an upload whose parts do not add up is not completed", async () => {
 test("an upload that is gone without its object is lost", async () => {
   const made = await uploadedRendition();
   const abort = { type: "AbortUpload", id: "x", fileId: made.fileId, key: made.key, uploadId: made.uploadId } as const;
-  await abortUpload(abort, wasabi);
-  await abortUpload(abort, wasabi);
+  await abortUpload(abort, bench);
+  await abortUpload(abort, bench);
   const { facts } = await run(completeCommand(made), completeUpload, { parts: made.parts });
   expect(facts).toMatchObject([{ type: "StepFailed", code: "UPLOAD_LOST" }]);
 });
@@ -247,6 +250,55 @@ test("an original in place is proven by size; one that is missing is waited for;
   ]);
   const other = { ...command, sizeBytes: 999 };
   expect((await run(other, archiveOriginal)).facts).toMatchObject([{ type: "StepFailed", code: "SIZE_MISMATCH" }]);
+});
+
+const notedUploads = async (key: string) =>
+  (await abandonedUploads(env.CATALOGUE, "9999", 1_000)).filter((upload) => upload.key === key);
+
+test("an upload that Wasabi does not abort in time is noted, so that its parts are not billed for ever", async () => {
+  const { fileId, key, uploadId } = await uploadedRendition();
+  const away = wasabiStore({ ...config.wasabi, endpoint: "http://127.0.0.1:9" });
+  await abortUpload({ type: "AbortUpload", id: "x", fileId, key, uploadId }, { env, wasabi: away });
+  expect(await notedUploads(key)).toEqual([{ uploadId, key }]);
+  await forgetUpload(env.CATALOGUE, uploadId);
+});
+
+test("a large original is copied by parts; a copy that breaks off leaves neither upload nor object", async () => {
+  const fileId = newFileId();
+  const bytes = content(partSizeBytes * 2 + 10);
+  const sourceKey = `inbox/${fileId}.mov`;
+  const etag = await putOriginal(sourceKey, bytes);
+  const source = { key: sourceKey, etag, sizeBytes: bytes.length };
+  const target = { key: `originals/acme/film/${fileId}/a.mov`, fileId };
+  const signal = new AbortController().signal;
+  // The local S3 has no UploadPartCopy: its part is read and written instead, pinned to the version all the same.
+  const copyPart: typeof wasabi.copyPart = async (key, uploadId, { n, from, sizeBytes, source: { key: of, etag } }) => {
+    const { body } = await wasabi.getRange(of, { from, to: from + sizeBytes - 1, ifMatch: etag });
+    const read = new Uint8Array(await new Response(body).arrayBuffer());
+    return wasabi.uploadPart(key, uploadId, { n, sizeBytes, body: bodyOf(read) });
+  };
+  const workbench = {
+    ...bench,
+    wasabi: { ...wasabi, copyPart },
+    door: scriptedDoor(),
+    signal,
+    claim: async () => undefined,
+  };
+
+  const otherVersion = { ...source, etag: "0".repeat(32) };
+  await expect(copyByParts(otherVersion, target, workbench, partSizeBytes)).rejects.toMatchObject({
+    code: "ETAG_MISMATCH",
+  });
+  expect(await wasabi.head(target.key)).toBeNull();
+  expect(await notedUploads(target.key)).toEqual([]);
+
+  await copyByParts(source, target, workbench, partSizeBytes);
+  const copy = await wasabi.head(target.key);
+  const { body } = await wasabi.getRange(target.key, { from: 0, to: bytes.length - 1, ifMatch: copy?.etag ?? "" });
+  expect(await hash("SHA-256", new Uint8Array(await new Response(body).arrayBuffer()))).toBe(
+    await hash("SHA-256", bytes),
+  );
+  expect(await notedUploads(target.key)).toEqual([]);
 });
 
 test("an original elsewhere in the bucket is copied to its canonical key, once", async () => {

@@ -28,6 +28,13 @@ export interface PartBody {
   signal?: AbortSignal | undefined;
 }
 
+export interface PartCopy {
+  n: number;
+  from: number;
+  sizeBytes: number;
+  source: { key: string; etag: string };
+}
+
 const shortTimeoutMs = 30_000;
 /** S3 may take minutes to join many parts. */
 const completeTimeoutMs = 5 * 60_000;
@@ -74,11 +81,7 @@ export async function uploadPart(config: WasabiConfig, upload: MultipartUpload, 
 }
 
 /** Copies a range inside the bucket as one part, from the very version named. @returns the part's ETag */
-export async function copyPart(
-  config: WasabiConfig,
-  upload: MultipartUpload,
-  part: { n: number; from: number; sizeBytes: number; source: { key: string; etag: string } },
-): Promise<string> {
+export async function copyPart(config: WasabiConfig, upload: MultipartUpload, part: PartCopy): Promise<string> {
   const operation = "the copy of a part";
   const response = await sendOrThrow(s3Client(config), {
     operation,

@@ -48,7 +48,7 @@ const shortTimeoutMs = 30_000;
 const copyTimeoutMs = 10 * 60_000;
 const longestAnswer = 64 * 1024;
 
-/** S3 copies at most this much in one request; above, by parts (see wasabi-copy.ts). */
+/** S3 copies at most this much in one request; above, by parts. */
 export const largestSingleCopyBytes = 5 * 1024 ** 3;
 
 /**

@@ -3,7 +3,6 @@
  * store may do. Presigning is local computation.
  */
 import type { WasabiConfig } from "./config.ts";
-import { copyObject } from "./wasabi-copy.ts";
 import * as multipart from "./wasabi-multipart.ts";
 import * as object from "./wasabi-object.ts";
 import { presignGet, presignPart } from "./wasabi-presign.ts";
@@ -18,13 +17,15 @@ export function wasabiStore(config: WasabiConfig) {
     getRange: (key: string, wanted: object.VersionedRange) => object.getRange(config, key, wanted),
     put: (key: string, body: ReadableStream<Uint8Array>, options: object.PutOptions) =>
       object.putObject(config, key, body, options),
-    copy: (from: object.ArchivedObject & { key: string }, toKey: string) => copyObject(config, from, toKey),
+    copy: (from: { key: string; etag: string }, toKey: string) => object.copyWhole(config, from, toKey),
     remove: (key: string) => object.deleteObject(config, key),
 
     /** @returns the upload's id */
     createMultipart: (key: string, contentType = videoType) => multipart.createMultipart(config, key, contentType),
     uploadPart: (key: string, uploadId: string, part: multipart.PartBody) =>
       multipart.uploadPart(config, { key, uploadId }, part),
+    copyPart: (key: string, uploadId: string, part: multipart.PartCopy) =>
+      multipart.copyPart(config, { key, uploadId }, part),
     completeMultipart: (key: string, uploadId: string, parts: readonly { n: number; etag: string }[]) =>
       multipart.completeMultipart(config, { key, uploadId }, parts),
     abortMultipart: (key: string, uploadId: string) => multipart.abortMultipart(config, { key, uploadId }),
