@@ -3,6 +3,7 @@
  * Asset is projected from it. Old versions are lifted by `loadAssetState`.
  */
 import { z } from "zod";
+import { CopyStatus, RenditionStatus } from "./asset.ts";
 import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { AppEventType } from "./command.ts";
 import { UploadSource } from "./event.ts";
@@ -83,10 +84,12 @@ export const Job = z.object({
 });
 export type Job = z.infer<typeof Job>;
 
-export const RenditionState = z.enum(["wanted", "encoding", "uploaded", "archived", "missing", "failed"]);
+/** A rendition is stored in the states that people see. */
+export const RenditionState = RenditionStatus;
 export type RenditionState = z.infer<typeof RenditionState>;
 
-export const CopyState = z.enum(["wanted", "placing", "placed", "removing", "evicted", "failed"]);
+/** A copy, too. */
+export const CopyState = CopyStatus;
 export type CopyState = z.infer<typeof CopyState>;
 
 export const StoredCopy = z.object({
