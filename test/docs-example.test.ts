@@ -1,4 +1,4 @@
-/** The examples of docs/api.md: each is printed there word for word, and each runs here. */
+/** The examples of docs/: those of api.md are printed there word for word, and each runs here. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -34,10 +34,32 @@ test.each(["mint-token.mjs", "upload-webhook.mjs", "upload-webhook.sh", "watch-a
 
 test("a minted token carries the claims that the API asks for", async () => {
   const env = { ...process.env, JWT_KEYS: JSON.stringify({ "2026-11": jwtSecret.toString("base64url") }) };
-  const { stdout } = await run(process.execPath, [example("mint-token.mjs"), "viewer", "acme", "globex"], { env });
+  const { stdout } = await run(
+    process.execPath,
+    [example("mint-token.mjs"), "jane", "viewer", "12h", "acme", "globex"],
+    { env },
+  );
   const { payload, protectedHeader } = await jwtVerify(stdout.trim(), jwtSecret);
   expect(protectedHeader).toEqual({ alg: "HS256", kid: "2026-11" });
-  expect(TokenClaims.parse(payload)).toMatchObject({ role: "viewer", clients: ["acme", "globex"] });
+  expect(TokenClaims.parse(payload)).toMatchObject({ sub: "jane", role: "viewer", clients: ["acme", "globex"] });
+});
+
+test("the secrets that are made for a deployment are ones that the worker takes", async () => {
+  const keys = { WASABI_ACCESS_KEY_ID: "key", WASABI_SECRET_ACCESS_KEY: "secret" };
+  const { stdout } = await run(process.execPath, [example("make-secrets.mjs")], { env: { ...process.env, ...keys } });
+  const vars = {
+    ENVIRONMENT: "production",
+    PUBLIC_URL: "https://media.example.com",
+    WASABI_ENDPOINT: "https://s3.example.com",
+    WASABI_REGION: "eu-central-1",
+    WASABI_BUCKET: "motion-mavericks",
+    LUCID_AGENT_URL: "",
+    APP_WEBHOOK_URL: "",
+    POLICY: "{}",
+  };
+  // Not a literal: the worker's sources have types of their own.
+  const { parseConfig } = await import(fromRoot("workers/stores/config.ts"));
+  expect(parseConfig({ ...vars, ...JSON.parse(stdout) })).toMatchObject({ wasabi: { accessKeyId: "key" } });
 });
 
 const upload = ["507f1f77bcf86cd799439011", "acme", "launch-film", "A001.mov", "1234567", "inbox/A001.mov"];
