@@ -1,4 +1,4 @@
-/** Ends what takes too long: promises that cannot be cancelled, and fetches until their headers are there. */
+/** Ends what takes too long: promises that cannot be cancelled, fetches until their headers are there, small answers. */
 
 /** @throws what `failure` makes once `timeoutMs` have passed; the work itself is left to end by itself. */
 export async function within<T>(work: Promise<T>, timeoutMs: number, failure: () => Error): Promise<T> {
@@ -27,4 +27,34 @@ export async function fetchWithin(request: Request, { timeoutMs, signal }: Timed
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * The text of a small answer; the rest of a large one is thrown away.
+ * @throws TimeoutError, or what the connection does
+ */
+export async function textWithin(
+  response: Response,
+  { limitBytes, timeoutMs }: { limitBytes: number; timeoutMs: number },
+): Promise<string> {
+  if (response.body === null) return "";
+  const reader = response.body.getReader();
+  const late = () => new DOMException("the answer did not end in time", "TimeoutError");
+  try {
+    return await within(readText(reader, limitBytes), timeoutMs, late);
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+async function readText(reader: ReadableStreamDefaultReader<Uint8Array>, limitBytes: number): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let readBytes = 0; readBytes < limitBytes; ) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    readBytes += value.length;
+    text += decoder.decode(value, { stream: true });
+  }
+  return text;
 }

@@ -9,7 +9,7 @@ import {
   Transfer,
 } from "../../schemas/agent-protocol.ts";
 import type { EditorKey } from "../../schemas/key.ts";
-import { fetchWithin } from "./deadline.ts";
+import { fetchWithin, textWithin } from "./deadline.ts";
 import { retryAfterMs, StoreFailure } from "./store-failure.ts";
 
 export interface LucidAgentConfig {
@@ -42,13 +42,8 @@ async function ask(config: LucidAgentConfig, method: string, path: string, body?
 
 /** A body without end must not hold a consumer. */
 async function jsonOf(response: Response): Promise<unknown> {
-  const announced = Number(response.headers.get("content-length") ?? 0);
-  if (announced > longestAnswer) {
-    await response.body?.cancel();
-    return null;
-  }
   try {
-    return await response.json();
+    return JSON.parse(await textWithin(response, { limitBytes: longestAnswer, timeoutMs }));
   } catch {
     return null;
   }

@@ -5,7 +5,7 @@ import { bareEtag } from "./part-digest.ts";
 import { StoreFailure } from "./store-failure.ts";
 import { classifyWasabiError, errorCode, parseXml } from "./wasabi-error.ts";
 import {
-  boundedText,
+  answerText,
   drop,
   etagOf,
   refusalOf,
@@ -39,7 +39,6 @@ const shortTimeoutMs = 30_000;
 /** S3 may take minutes to join many parts. */
 const completeTimeoutMs = 5 * 60_000;
 const copyPartTimeoutMs = 10 * 60_000;
-const longestAnswer = 64 * 1024;
 
 const uploadUrl = (config: WasabiConfig, upload: MultipartUpload) =>
   `${objectUrl(config, upload.key)}?uploadId=${encodeURIComponent(upload.uploadId)}`;
@@ -61,8 +60,7 @@ export async function createMultipart(config: WasabiConfig, key: string, content
     headers: { "content-type": contentType },
     timeoutMs: shortTimeoutMs,
   });
-  return answerOf(operation, Created, await boundedText(response, longestAnswer)).InitiateMultipartUploadResult
-    .UploadId;
+  return answerOf(operation, Created, await answerText(operation, response)).InitiateMultipartUploadResult.UploadId;
 }
 
 /** @returns the part's ETag */
@@ -94,7 +92,9 @@ export async function copyPart(config: WasabiConfig, upload: MultipartUpload, pa
     },
     timeoutMs: copyPartTimeoutMs,
   });
-  return bareEtag(answerOf(operation, CopiedPart, await boundedText(response, longestAnswer)).CopyPartResult.ETag);
+  return bareEtag(
+    answerOf(operation, CopiedPart, await answerText(operation, response, copyPartTimeoutMs)).CopyPartResult.ETag,
+  );
 }
 
 /**
@@ -115,7 +115,7 @@ export async function completeMultipart(
     body: completionBody(parts),
     timeoutMs: completeTimeoutMs,
   });
-  const answer = answerOf(operation, Completed, await boundedText(response, longestAnswer));
+  const answer = answerOf(operation, Completed, await answerText(operation, response, completeTimeoutMs));
   return bareEtag(answer.CompleteMultipartUploadResult.ETag);
 }
 

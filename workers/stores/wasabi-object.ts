@@ -3,7 +3,7 @@ import type { WasabiConfig } from "./config.ts";
 import { StoreFailure } from "./store-failure.ts";
 import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
 import {
-  boundedText,
+  answerText,
   drop,
   etagOf,
   refusalOf,
@@ -46,7 +46,6 @@ export interface ArchivedRange {
 
 const shortTimeoutMs = 30_000;
 const copyTimeoutMs = 10 * 60_000;
-const longestAnswer = 64 * 1024;
 
 /** S3 copies at most this much in one request; above, by parts. */
 export const largestSingleCopyBytes = 5 * 1024 ** 3;
@@ -91,7 +90,7 @@ const probe = (config: WasabiConfig, key: string) =>
 /** True only when S3 itself says that this key is gone. A bare 404 also comes from a wrong bucket or address. */
 export async function isProvenMissing(config: WasabiConfig, key: string): Promise<boolean> {
   const response = await probe(config, key);
-  if (response.status === 404) return errorCode(await boundedText(response, longestAnswer)) === "NoSuchKey";
+  if (response.status === 404) return errorCode(await answerText("a GET of one byte", response)) === "NoSuchKey";
   await drop(response);
   return false;
 }
@@ -170,7 +169,7 @@ export async function copyWhole(
     },
     timeoutMs: copyTimeoutMs,
   });
-  const code = errorCode(await boundedText(response, longestAnswer));
+  const code = errorCode(await answerText(operation, response, copyTimeoutMs));
   if (code !== null) throw classifyWasabiError(operation, { status: 500, code, retryAfterMs: null });
 }
 

@@ -1,7 +1,7 @@
 /** Sends one signed request to Wasabi: with a deadline, never repeated, every failure told as a StoreFailure. */
 import { AwsClient } from "aws4fetch";
 import type { WasabiConfig } from "./config.ts";
-import { fetchWithin } from "./deadline.ts";
+import { fetchWithin, textWithin } from "./deadline.ts";
 import { bareEtag } from "./part-digest.ts";
 import { retryAfterMs, StoreFailure } from "./store-failure.ts";
 import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
@@ -29,22 +29,16 @@ export function s3Client(config: WasabiConfig): AwsClient {
   });
 }
 
-const longestErrorBody = 64 * 1024;
+const longestAnswer = 64 * 1024;
+const answerTimeoutMs = 30_000;
 
-/** The text of a small answer; the rest of a large one is thrown away. */
-export async function boundedText(response: Response, limitBytes: number): Promise<string> {
-  if (response.body === null) return "";
-  const reader = response.body.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (let readBytes = 0; readBytes < limitBytes; ) {
-    const { done, value } = await reader.read();
-    if (done) return text + decoder.decode();
-    readBytes += value.length;
-    text += decoder.decode(value, { stream: true });
+/** An XML answer's text. @throws StoreFailure WASABI_UNAVAILABLE when it breaks off or does not end */
+export async function answerText(operation: string, response: Response, timeoutMs = answerTimeoutMs): Promise<string> {
+  try {
+    return await textWithin(response, { limitBytes: longestAnswer, timeoutMs });
+  } catch (cause) {
+    throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi's answer to ${operation} broke off.`, { cause });
   }
-  await reader.cancel();
-  return text;
 }
 
 /** @returns the answer, whatever its status @throws StoreFailure WASABI_UNAVAILABLE when there was none in time */
@@ -65,7 +59,7 @@ export async function sendSigned(client: AwsClient, request: WasabiRequest): Pro
 }
 
 export async function refusalOf(operation: string, response: Response): Promise<StoreFailure> {
-  const body = await boundedText(response, longestErrorBody).catch(() => "");
+  const body = await answerText(operation, response).catch(() => "");
   return classifyWasabiError(operation, {
     status: response.status,
     code: errorCode(body),
