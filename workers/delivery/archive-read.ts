@@ -1,5 +1,4 @@
 /** Reads a proxy from Wasabi: exactly the object that was archived for this job, or nothing. */
-import { Refusal } from "../problem.ts";
 import type { WasabiConfig } from "../stores/config.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
@@ -11,14 +10,20 @@ export interface ArchivedProxyRef {
   sizeBytes: number;
 }
 
-/** The archive says that the object is gone, and has been asked twice. */
-export class ArchiveMissing extends Error {
-  override readonly name = "ArchiveMissing";
+/** The object that was archived is not there any more: gone (asked twice), or another lies at its key. */
+export class ArchiveLoss extends Error {
+  override readonly name = "ArchiveLoss";
+  readonly replaced: boolean;
+
+  constructor(message: string, { replaced, cause }: { replaced: boolean; cause?: unknown }) {
+    super(message, { cause });
+    this.replaced = replaced;
+  }
 }
 
 /**
  * @returns null for a HEAD
- * @throws Refusal SUPERSEDED when another version lies there, ArchiveMissing, StoreFailure
+ * @throws ArchiveLoss, StoreFailure
  */
 export async function readArchive(
   config: WasabiConfig,
@@ -30,19 +35,17 @@ export async function readArchive(
     if (asked.headOnly) {
       const object = await wasabi.head(archive.key);
       if (object === null) throw new StoreFailure("ORIGINAL_MISSING", "Wasabi has no such object.");
-      if (object.etag !== archive.etag) throw superseded();
+      if (object.etag !== archive.etag) throw new StoreFailure("ETAG_MISMATCH", "Wasabi has another object.");
       return null;
     }
     const { body } = await wasabi.getRange(archive.key, { ...asked.span, ifMatch: archive.etag });
     return body;
   } catch (error) {
     if (!(error instanceof StoreFailure)) throw error;
-    if (error.code === "ETAG_MISMATCH") throw superseded();
+    if (error.code === "ETAG_MISMATCH") {
+      throw new ArchiveLoss("Wasabi holds another object at this proxy's key", { replaced: true, cause: error });
+    }
     const gone = error.code === "ORIGINAL_MISSING" && (await wasabi.isProvenMissing(archive.key));
-    throw gone ? new ArchiveMissing("Wasabi no longer holds this proxy", { cause: error }) : error;
+    throw gone ? new ArchiveLoss("Wasabi no longer holds this proxy", { replaced: false, cause: error }) : error;
   }
-}
-
-export function superseded(): Refusal {
-  return new Refusal("SUPERSEDED", "A newer rendition has replaced this one. Ask for a new playback URL.");
 }

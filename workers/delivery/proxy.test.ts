@@ -235,11 +235,15 @@ test("other bytes never come under an old URL: 410 when Wasabi's object or the j
   expect(await problemOf(older)).toMatchObject({ status: 410, code: "SUPERSEDED" });
 });
 
-test("an object that Wasabi proves lost is reported; nothing is invented in its place", async () => {
-  openWasabiStub();
+test.each([
+  ["gone", 503, "UNAVAILABLE"],
+  ["replaced", 410, "SUPERSEDED"],
+])("an object that Wasabi proves %s is reported; nothing is invented in its place", async (how, status, code) => {
+  const wasabi = openWasabiStub();
   const seeded = await seedProxy({ placed: false });
+  if (how === "replaced") wasabi.objects.set(seeded.wasabiKey, { bytes: new Uint8Array(1000), etag: "foreign" });
   const response = await call(await urlOf(seeded), { settle: true });
-  expect(await problemOf(response)).toMatchObject({ status: 503, code: "UNAVAILABLE" });
+  expect(await problemOf(response)).toMatchObject({ status, code });
   const history = await seeded.door.history(null, 5);
   expect(history.map(({ event }) => event)).toContain("ArchiveLost");
 });

@@ -10,7 +10,7 @@ import { type PlaybackTarget, verifyPlaybackUrl } from "../playback-url.ts";
 import { problemResponse, Refusal, type RequestFacts, requestFacts } from "../problem.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
 import { within } from "../stores/deadline.ts";
-import { ArchiveMissing, readArchive, superseded } from "./archive-read.ts";
+import { ArchiveLoss, readArchive } from "./archive-read.ts";
 import { type ByteSpan, matchesEtag, type RangeSpec, rangeOfRequest, spanOf } from "./byte-range.ts";
 import { type EdgeRead, readEdge } from "./edge-read.ts";
 import { onceIn } from "./once-in-a-while.ts";
@@ -103,13 +103,18 @@ async function findInArchive(delivery: Delivery, missedInEdge: boolean): Promise
   const span = spanOf(range, archive.sizeBytes);
   if (span === null) throw outside(archive.sizeBytes);
   const body = await readArchive(config.wasabi, archive, { span, headOnly }).catch((error: unknown) => {
-    if (error instanceof Refusal) throw error;
-    if (error instanceof ArchiveMissing) noteLoss(delivery, door, error);
+    // Until the asset knows, every URL that it signs ends here.
+    if (error instanceof ArchiveLoss) noteLoss(delivery, door, error);
+    if (error instanceof ArchiveLoss && error.replaced) throw superseded();
     throw new Refusal("UNAVAILABLE", "No tier can serve this proxy now. Try again shortly.", { cause: error });
   });
   // R2 failing is no reason to place what lies there already.
   if (!headOnly && (missedInEdge || !location.edgePlaced)) noteMiss(delivery, door);
   return { body, sizeBytes: archive.sizeBytes, span, lastModified: null, servedFrom: "wasabi" };
+}
+
+function superseded(): Refusal {
+  return new Refusal("SUPERSEDED", "A newer rendition has replaced this one. Ask for a new playback URL.");
 }
 
 function locate(door: AssetDoor, target: PlaybackTarget): Promise<ProxyLocation> {
