@@ -18,8 +18,8 @@ export async function keepDeadLetter(
   nowMs: number,
 ): Promise<void> {
   const letter = deadLetterOf(message, deadQueue.slice(0, -suffix.length), nowMs);
-  const isNew = await recordDeadLetter(database, letter);
-  if (!isNew) return;
+  await recordDeadLetter(database, letter);
+  // Raised for a letter that is known too: the try that recorded it may have ended before its alert.
   await raiseAlert(database, {
     cause: `dead-letter:${letter.queue}:${letter.commandType ?? "unreadable"}`,
     code: letter.code,

@@ -9,6 +9,7 @@ import type { Env } from "../stores/config.ts";
 import { listAlerts, listDeadLetters } from "../stores/incident.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
 import { verifyWebhook } from "../webhook-signature.ts";
+import { keepDeadLetter } from "./dead-letter.ts";
 import { handleQueue, retryDelaySeconds } from "./dispatch.ts";
 
 const env = { ...(bindings as unknown as Env), WASABI_ENDPOINT: inject("wasabiEndpoint") };
@@ -91,6 +92,22 @@ test("a dead letter is kept as it came, with one alert for its cause", async () 
   expect(mine[0]).toMatchObject({ queue: "archive", code: "BAD_MESSAGE", body: JSON.stringify(body), fileId: null });
   const alerts = await listAlerts(env.CATALOGUE, 100);
   expect(alerts.filter(({ cause }) => cause === "dead-letter:archive:unreadable")).toHaveLength(1);
+});
+
+test("a letter whose alert could not be raised raises it when it is delivered again", async () => {
+  const { command } = await noticed();
+  const message = { id: crypto.randomUUID(), body: { ...command, type: "AbortUpload" }, timestamp: new Date() };
+  const real = env.CATALOGUE;
+  const noAlerts = {
+    prepare(sql: string) {
+      if (sql.includes("INTO alerts")) throw new Error("D1 is away");
+      return real.prepare(sql);
+    },
+  } as unknown as D1Database;
+  await expect(keepDeadLetter(noAlerts, message, "lucidlink-dead", Date.now())).rejects.toThrow("away");
+  await keepDeadLetter(real, message, "lucidlink-dead", Date.now());
+  const causes = (await listAlerts(real, 100)).map(({ cause }) => cause);
+  expect(causes).toContain("dead-letter:lucidlink:unreadable");
 });
 
 const answerWith = (status: number, json: unknown = {}) => {
