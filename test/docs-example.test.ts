@@ -92,7 +92,7 @@ test.each([
   });
 });
 
-test("the receiver takes genuine calls, refuses forged ones, and heeds only newer revisions", async () => {
+test("the receiver takes genuine calls, refuses forged ones, and heeds neither repeated nor older ones", async () => {
   const port = await freePort();
   const env = { ...process.env, APP_WEBHOOK_SECRET: secret, PORT: String(port) };
   const receiver = spawn(process.execPath, [example("receive-webhook.mjs")], {
@@ -101,20 +101,23 @@ test("the receiver takes genuine calls, refuses forged ones, and heeds only newe
   });
   onTestFinished(() => void receiver.kill("SIGKILL"));
   const lines = linesOf(receiver);
-  const call = (revision: number, key = secret) => {
+  const call = (id: string, revision: number, key = secret) => {
     const asset = { fileId: "507f1f77bcf86cd799439011", revision, state: "archived" };
     const body = JSON.stringify({ type: "asset.archived", timestamp: new Date().toISOString(), data: { asset } });
-    const headers = { ...signWebhook(key, "msg_1", new Date(), body) };
+    const headers = { ...signWebhook(key, id, new Date(), body) };
     return fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body });
   };
   await answers(() => fetch(`http://127.0.0.1:${port}/`));
-  expect((await call(5)).status).toBe(204);
-  expect((await call(6, `whsec_${Buffer.alloc(32, 8).toString("base64")}`)).status).toBe(401);
-  expect((await call(4)).status).toBe(204);
-  expect((await call(7)).status).toBe(204);
+  expect((await call("first", 5)).status).toBe(204);
+  expect((await call("forged", 6, `whsec_${Buffer.alloc(32, 8).toString("base64")}`)).status).toBe(401);
+  expect((await call("older", 4)).status).toBe(204);
+  expect((await call("first", 5)).status).toBe(204);
+  expect((await call("second of one decision", 5)).status).toBe(204);
+  expect((await call("newer", 7)).status).toBe(204);
   receiver.kill();
   await once(receiver, "exit");
   expect(lines.join("").trim().split("\n")).toEqual([
+    "asset.archived 507f1f77bcf86cd799439011 5 archived",
     "asset.archived 507f1f77bcf86cd799439011 5 archived",
     "asset.archived 507f1f77bcf86cd799439011 7 archived",
   ]);

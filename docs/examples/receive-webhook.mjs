@@ -3,7 +3,9 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
 const secret = Buffer.from(process.env.APP_WEBHOOK_SECRET.slice("whsec_".length), "base64");
-const newest = new Map(); // fileId → revision; in your database, not in memory
+// Both belong into your database, not into memory.
+const seen = new Set(); // webhook-ids
+const newest = new Map(); // fileId → revision
 
 function isGenuine(headers, body) {
   const { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signatures = "" } = headers;
@@ -22,8 +24,10 @@ createServer(async (request, response) => {
   if (!isGenuine(request.headers, body)) return response.writeHead(401).end();
   const { type, data } = JSON.parse(body);
   const { fileId, revision, state } = data.asset;
-  // Calls may come twice and out of order: only a newer revision counts.
-  if (revision > (newest.get(fileId) ?? 0)) {
+  const id = request.headers["webhook-id"];
+  // Calls may come twice and out of order; two phases that end at once share a revision.
+  if (!seen.has(id) && revision >= (newest.get(fileId) ?? 0)) {
+    seen.add(id);
     newest.set(fileId, revision);
     console.log(type, fileId, revision, state);
   }
