@@ -103,8 +103,8 @@ export const failArchive: JobRule<"StepFailed"> = {
 function resendArchive(phases: ("queued" | "running" | "waiting")[]) {
   return (draft: Draft, job: Job, event: EventOf<"StepDue" | "StepOverdue">): Verdict => {
     if (event.step.kind !== "archive" || !clock.isDue(job.archive, event.op, phases, draft)) return "ignored";
-    clock.sendAgain(job.archive, draft.policy.queuedWatchdogMs, draft);
-    commandArchive(draft);
+    if (clock.sendAfterSilence(job.archive, draft.policy.queuedWatchdogMs, draft)) commandArchive(draft);
+    else failJob(job);
     return "applied";
   };
 }
@@ -118,8 +118,8 @@ export const archiveDue: JobRule<"StepDue"> = {
 
 export const archiveOverdue: JobRule<"StepOverdue"> = {
   name: "archiveOverdue",
-  says: "No sign of life: the command is sent again.",
-  to: [],
+  says: "No sign of life: the command is sent again; failed once those who began it have fallen silent too often.",
+  to: ["failed"],
   run: resendArchive(["queued", "running"]),
 };
 

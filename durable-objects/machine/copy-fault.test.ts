@@ -46,6 +46,23 @@ describe("a copy", () => {
     expect(world.run.apply({ ...fact, jobId, sizeBytes, sha256 }).verdict).toBe("applied");
   });
 
+  test("whose consumers begin and fall silent again and again fails in the end, and says so", () => {
+    const world = reach("evicted");
+    world.tell({ type: "ProxyRequested", quality: "360p", jobId: jobOf(world).jobId ?? "" });
+    const step = { kind: "copy", tier: "r2", quality: "360p" } as const;
+    for (let silence = 1; copyOf(world)?.state === "placing"; silence++) {
+      expect(silence).toBeLessThanOrEqual(world.run.policy.stepAttempts);
+      const { op } = copyOf(world)?.step ?? fail();
+      world.run.apply({ type: "StepBegan", step, op });
+      world.run.fireTimer("r2:360p");
+    }
+    expect(copyOf(world)).toMatchObject({
+      state: "failed",
+      step: { phase: "idle", problem: { code: "STEP_OVERDUE" } },
+    });
+    expect(commandTypes(world.run.apply({ type: "RetryRequested" }))).toContain("PlaceEdgeCopy");
+  });
+
   test("that turns up after its eviction is removed, with the proof of its archive", () => {
     const world = reach("evicted");
     const { sizeBytes, sha256 } = renditionOf(world.run.asset, "360p") ?? fail();

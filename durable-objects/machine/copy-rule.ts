@@ -316,8 +316,8 @@ export const placeDue: CopyRule<"StepDue"> = {
 
 export const placeOverdue: CopyRule<"StepOverdue"> = {
   name: "placeOverdue",
-  says: "No sign of life: asked for again, or the agent is asked how it stands.",
-  to: ["wanted"],
+  says: "No sign of life: asked for again, or the agent is asked how it stands; failed once consumers fell silent too often.",
+  to: ["wanted", "failed"],
   run(draft, subject, event) {
     if (!clock.isDue(subject.copy.step, event.op, ["queued", "running"], draft)) return "ignored";
     return resendPlace(draft, subject, subject.copy.step.phase === "running");
@@ -329,7 +329,13 @@ function resendPlace(draft: Draft, subject: CopySubject, begun: boolean): Verdic
     placeWhenArchived(draft, subject);
     return "applied";
   }
-  clock.sendAgain(subject.copy.step, draft.policy.queuedWatchdogMs, draft);
+  const { copy } = subject;
+  // The agent works on without a word between two questions: that is no silence.
+  if (copy.tier === "lucidlink") clock.sendAgain(copy.step, draft.policy.queuedWatchdogMs, draft);
+  else if (!clock.sendAfterSilence(copy.step, draft.policy.queuedWatchdogMs, draft)) {
+    copy.state = "failed";
+    return "applied";
+  }
   commandPlaceOrCheck(draft, subject, begun);
   return "applied";
 }
@@ -339,8 +345,8 @@ function resendRemove(phases: ("queued" | "running" | "waiting")[]) {
     const { step } = subject.copy;
     if (!clock.isDue(step, event.op, phases, draft)) return "ignored";
     if (mayRemove(draft, subject)) {
-      clock.sendAgain(step, draft.policy.queuedWatchdogMs, draft);
-      commandRemove(draft, subject);
+      if (clock.sendAfterSilence(step, draft.policy.queuedWatchdogMs, draft)) commandRemove(draft, subject);
+      else keep(draft, subject);
     } else {
       clock.failStep(step, "ETAG_MISMATCH", "Wasabi lacks its rendition: the copy is kept.", draft);
       keep(draft, subject);

@@ -203,8 +203,8 @@ function resend(
 ) {
   return (draft: Draft, rendition: StoredRendition, event: Of<"StepDue" | "StepOverdue">): Verdict => {
     if (!clock.isDue(rendition.step, event.op, phases, draft)) return "ignored";
-    clock.sendAgain(rendition.step, draft.policy.queuedWatchdogMs, draft);
-    command(draft, rendition);
+    if (clock.sendAfterSilence(rendition.step, draft.policy.queuedWatchdogMs, draft)) command(draft, rendition);
+    else lack(draft, rendition, "STEP_OVERDUE", "Whoever worked on it fell silent.");
     return "applied";
   };
 }
@@ -218,8 +218,8 @@ export const completeDue: RenditionRule<"StepDue"> = {
 
 export const completeOverdue: RenditionRule<"StepOverdue"> = {
   name: "completeOverdue",
-  says: "No sign of life: the completion is asked for again.",
-  to: [],
+  says: "No sign of life: the completion is asked for again; encoded again once its consumers fell silent too often.",
+  to: ["wanted"],
   run: resend(commandComplete, ["queued", "running"]),
 };
 
@@ -232,7 +232,7 @@ export const restoreDue: RenditionRule<"StepDue"> = {
 
 export const restoreOverdue: RenditionRule<"StepOverdue"> = {
   name: "restoreOverdue",
-  says: "No sign of life: the restoration is asked for again.",
-  to: [],
+  says: "No sign of life: the restoration is asked for again; encoded again once its consumers fell silent too often.",
+  to: ["wanted"],
   run: resend(commandRestore, ["queued", "running"]),
 };

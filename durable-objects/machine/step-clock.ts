@@ -51,6 +51,24 @@ export function sendAgain(step: Step, watchdogMs: number, { stamp, policy }: Con
   step.deadlineAtMs = stamp.atMs + doubled(watchdogMs, step.sends - 1, policy.watchdogMaxMs);
 }
 
+/**
+ * Sent again for want of a sign. One who had begun and fell silent has failed: without counting that, a command that kills
+ * its consumer would be sent for ever, and nobody would be told.
+ * @returns false when the step has used up its tries
+ */
+export function sendAfterSilence(step: Step, watchdogMs: number, context: Context): boolean {
+  if (step.phase === "running") {
+    step.failures += 1;
+    setProblem(step, "STEP_OVERDUE", "Whoever worked on it fell silent.", context.stamp.atMs);
+    if (step.failures >= context.policy.stepAttempts) {
+      close(step);
+      return false;
+    }
+  }
+  sendAgain(step, watchdogMs, context);
+  return true;
+}
+
 export function begin(step: Step, silenceMs: number, { stamp }: Context): void {
   step.phase = "running";
   step.sends = 1;
