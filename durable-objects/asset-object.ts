@@ -153,7 +153,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   async locateProxy(quality: Quality, jobId: string): Promise<ProxyLocation> {
     const state = this.#store.load()?.state;
     const rendition = state && renditionOf(state, quality);
-    if (state === undefined || rendition === undefined) return { found: false, superseded: false };
+    const gone = state === undefined || rendition === undefined || state.job.state === "deleted";
+    if (gone) return { found: false, superseded: false };
     if (rendition.jobId !== jobId) return { found: false, superseded: true };
     const { etag, sizeBytes } = rendition;
     if (etag === null || sizeBytes === null) return { found: false, superseded: false };

@@ -1,5 +1,5 @@
 /** Delivery against the real R2 binding and a real Asset object; Wasabi answers at the network's edge. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { call, config, env, problemOf, quality, type Seeded, seedProxy, storedState } from "../../test/door-worker.ts";
 import { openWasabiStub } from "../../test/wasabi-stub-worker.ts";
 import { signPlaybackUrl } from "../playback-url.ts";
@@ -233,6 +233,21 @@ test("other bytes never come under an old URL: 410 when Wasabi's object or the j
   }
   const older = await get(await urlOf(seeded, { jobId: "f".repeat(24) }));
   expect(await problemOf(older)).toMatchObject({ status: 410, code: "SUPERSEDED" });
+});
+
+test("a URL signed before its asset was deleted finds nothing, though Wasabi still holds the bytes", async () => {
+  const wasabi = openWasabiStub();
+  const seeded = await seedProxy({ placed: false });
+  wasabi.objects.set(seeded.wasabiKey, seeded);
+  const url = await urlOf(seeded);
+  await seeded.door.apply({ key: null, by: "test", event: { type: "DeleteRequested" } });
+  const { graceEndsAtMs } = (await storedState(seeded.upload.fileId)).job;
+  vi.spyOn(Date, "now").mockReturnValue((graceEndsAtMs ?? 0) + 1);
+  await seeded.door.apply({ key: null, by: "test", event: { type: "GraceElapsed" } });
+  vi.mocked(Date.now).mockRestore();
+  expect((await seeded.door.view())?.state).toBe("deleted");
+  expect(await problemOf(await get(url))).toMatchObject({ status: 404, code: "NOT_FOUND" });
+  expect(wasabi.requests).toEqual([]);
 });
 
 test.each([
