@@ -96,7 +96,8 @@ export const runnerParts = route({
         await wasabi.abortMultipart(opened.key, uploadId);
       }
       const known = settled(recorded);
-      return { key: known.key, uploadId: known.uploadId ?? uploadId };
+      if (known.uploadId === null) throw new Error("an upload that was recorded is not known");
+      return { key: known.key, uploadId: known.uploadId };
     }
   },
 });
