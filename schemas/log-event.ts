@@ -40,6 +40,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** A message could not be handled; the queue delivers it again, or it ends as a dead letter. */
   z.object({ event: z.literal("queue.message-failed"), queue: z.string(), messageId: z.string(), attempts: z.int() }),
   z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
+  /** The asset was not asked whether its copy may leave R2; it is nominated again at the next tick. */
+  z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
@@ -61,6 +63,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "command.fact-refused": "error",
   "queue.message-failed": "error",
   "upload.abort-failed": "warn",
+  "retention.nomination-failed": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
   "request.failed": "error",

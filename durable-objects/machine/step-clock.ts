@@ -11,6 +11,8 @@ import type { Context } from "./rule.ts";
 const outages: ReadonlySet<FailureCode> = new Set([
   "WASABI_UNAVAILABLE",
   "R2_UNAVAILABLE",
+  // D1, or a queue: what records an upload before its first part.
+  "UNAVAILABLE",
   "LUCIDLINK_UNAVAILABLE",
   "LUCIDLINK_FULL",
   "LUCIDLINK_NOT_MOUNTED",

@@ -1,9 +1,10 @@
-/** What the timer does, every five minutes: aborts multipart uploads whose consumer died, and drops old records. */
+/** What the timer does, every five minutes: sweeps R2, aborts uploads whose consumer died, drops old records. */
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
+import { sweepRetention } from "./retention.ts";
 
 const hourMs = 60 * 60_000;
 /** Far beyond a consumer's life, so that no upload under way is hit. */
@@ -19,6 +20,7 @@ export async function handleScheduled(
   _ctx: ExecutionContext,
 ): Promise<void> {
   const nowMs = controller.scheduledTime;
+  await sweepRetention(env, readConfig(env).policy, nowMs);
   await abortAbandoned(env, nowMs);
   await pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs));
 }
