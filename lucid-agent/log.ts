@@ -13,7 +13,20 @@ export function redacted(line: string): string {
   return secrets.reduce((rest, [pattern, replacement]) => rest.replace(pattern, replacement), line);
 }
 
-export function createLog(level: string, destination?: DestinationStream): Logger {
-  const options = { level, base: { name: "lucid-agent" }, hooks: { streamWrite: redacted } };
-  return destination === undefined ? pino(options) : pino(options, destination);
+/** More than this waits for no reader: lines are dropped then. */
+const maxUnreadBytes = 1024 * 1024;
+
+export function createLog(level: string, destination = standardOutput()): Logger {
+  return pino({ level, base: { name: "lucid-agent" }, hooks: { streamWrite: redacted } }, destination);
+}
+
+/** Not pino's own, whose write to a pipe that nobody reads holds a thread for ever, and with it the process's end. */
+function standardOutput(): DestinationStream {
+  // A reader that went away is no reason to stop.
+  process.stdout.on("error", () => undefined);
+  return {
+    write(line) {
+      if (process.stdout.writableLength < maxUnreadBytes) process.stdout.write(line);
+    },
+  };
 }

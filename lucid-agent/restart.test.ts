@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -142,6 +143,19 @@ test("SIGTERM during a copy ends it at once with 0, and the copy goes on later",
   const second = await start();
   expect(await settledTransfer(second.url, id)).toMatchObject({ status: "durable" });
 });
+
+test.each(["stalls", "went away"])(
+  "a reader of its log that %s holds up neither requests nor the end",
+  async (trouble) => {
+    const { child, url } = await start();
+    if (trouble === "stalls") child.stdout?.pause();
+    else child.stdout?.destroy();
+    const noted = "x".repeat(8_000);
+    for (let n = 0; n < 100; n += 1) await ask(url, "GET", `/${noted}`);
+    expect(await ask(url, "GET", "/healthz")).toMatchObject({ status: 200 });
+    expect(await Promise.race([stop(child, "SIGTERM"), delay(20_000, "did not end")])).toBe(0);
+  },
+);
 
 test("--help tells every flag; wrong settings are named without their values", async () => {
   const run = promisify(execFile);
