@@ -2,7 +2,8 @@
 import type { SingleFrame, TokenClaims } from "../schemas/api.ts";
 
 export interface FeedDoor {
-  publish(clientName: string, projectName: string, frame: SingleFrame): Promise<void>;
+  /** Nulls: it concerns every client, every project. */
+  publish(clientName: string | null, projectName: string | null, frame: SingleFrame): Promise<void>;
   /** WebSocket upgrade: `/status?client=&project=`; the worker has checked who asks. */
   fetch(request: Request): Promise<Response>;
   issueTicket(claims: TokenClaims): Promise<{ ticket: string; expiresAtMs: number }>;

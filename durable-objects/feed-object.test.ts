@@ -7,7 +7,7 @@ import { originalKey } from "../schemas/key.ts";
 import { publishAsset } from "../workers/stores/catalogue.ts";
 import type { Env } from "../workers/stores/config.ts";
 import { assetDoor } from "./asset-door.ts";
-import { feedDoor, ticketDoor } from "./feed-door.ts";
+import { feedDoor, feedsOf, ticketDoor } from "./feed-door.ts";
 
 const bindings = env as unknown as Env;
 
@@ -57,4 +57,21 @@ test("a ticket opens one socket, once", async () => {
   expect(await door.redeemTicket(`${ticket}x`)).toBeNull();
   expect(await door.redeemTicket(ticket)).toEqual(claims);
   expect(await door.redeemTicket(ticket)).toBeNull();
+});
+
+test("an alert of a client reaches its watchers, of whatever project; one of nobody in particular, those of everything", async () => {
+  const [all, spring, other] = [
+    await watch("*", ""),
+    await watch("feed-alarm", "client=feed-alarm&project=spring"),
+    await watch("feed-calm", "client=feed-calm"),
+  ];
+  const alert = { type: "alert", code: "LUCIDLINK_FULL", message: "No room.", fileId: null } as const;
+  for (const feed of feedsOf(bindings.FEED, "feed-alarm")) {
+    await feed.publish("feed-alarm", null, { ...alert, id: "LUCIDLINK_FULL:feed-alarm" });
+  }
+  await feedDoor(bindings.FEED, "*").publish(null, null, { ...alert, id: "dead-letter:r2:unreadable" });
+  const alerts = (frames: SingleFrame[]) => frames.flatMap((frame) => (frame.type === "alert" ? [frame.id] : []));
+  await expect.poll(() => alerts(all)).toEqual(["LUCIDLINK_FULL:feed-alarm", "dead-letter:r2:unreadable"]);
+  await expect.poll(() => alerts(spring)).toEqual(["LUCIDLINK_FULL:feed-alarm"]);
+  expect(alerts(other)).toEqual([]);
 });

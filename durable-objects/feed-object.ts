@@ -23,8 +23,8 @@ const Watch = z.object({ client: Slug.nullable(), project: Slug.nullable() });
 type Watch = z.infer<typeof Watch>;
 
 interface Waiting {
-  clientName: string;
-  projectName: string;
+  clientName: string | null;
+  projectName: string | null;
   frame: SingleFrame;
 }
 
@@ -39,7 +39,7 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     );
   }
 
-  async publish(clientName: string, projectName: string, frame: SingleFrame): Promise<void> {
+  async publish(clientName: string | null, projectName: string | null, frame: SingleFrame): Promise<void> {
     if (this.ctx.getWebSockets().length === 0) return;
     this.#waiting.set(subjectOf(frame), { clientName, projectName, frame });
     this.#timer ??= setTimeout(() => this.#flush(), batchIntervalMs);
@@ -126,8 +126,8 @@ function subjectOf(frame: SingleFrame): string {
 }
 
 function isWatched(watch: Watch, { clientName, projectName }: Waiting): boolean {
-  if (watch.client !== null && watch.client !== clientName) return false;
-  return watch.project === null || watch.project === projectName;
+  if (watch.client !== null && clientName !== null && watch.client !== clientName) return false;
+  return watch.project === null || projectName === null || watch.project === projectName;
 }
 
 /** Only a digest is stored, so that a look-up by the ticket itself leaks nothing through its timing. */

@@ -1,11 +1,11 @@
-/** The operator's doors: try again what failed, and see what waits for a person. */
+/** The operator's doors: try again what failed, and see what went wrong. */
 import { z } from "zod";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Asset } from "../../schemas/asset.ts";
 import { FailureCode } from "../../schemas/failure.ts";
 import { FileId } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
-import { listAlerts, listDeadLetters } from "../stores/incident.ts";
+import { listAlerts } from "../stores/incident.ts";
 import { assetFor, noSuchAsset } from "./asset-scope.ts";
 import { reply, route } from "./route.ts";
 
@@ -33,54 +33,13 @@ export const retryAsset = route({
 
 const LIST_LENGTH = 200;
 
-const DeadLetterPage = z.object({
-  deadLetters: z.array(
-    z.object({
-      id: z.string(),
-      queue: z.string(),
-      commandType: z.string().nullable(),
-      commandId: z.string().nullable(),
-      fileId: z.string().nullable(),
-      code: FailureCode,
-      reason: z.string(),
-      deadAt: z.string(),
-    }),
-  ),
-  cursor: z.string().nullable(),
-});
-
-/** `deadAt id` of the last letter of the page before. */
-const DeadLetterCursor = z
-  .string()
-  .max(300)
-  .transform((text, ctx) => {
-    const [deadAt, id, ...rest] = text.split(" ");
-    if (deadAt !== undefined && id !== undefined && id !== "" && rest.length === 0) return { deadAt, id };
-    ctx.addIssue({ code: "custom", message: "must be a cursor from an earlier page" });
-    return z.NEVER;
-  });
-
-export const deadLetters = route({
-  method: "GET",
-  path: "/v1/admin/dead-letters",
-  summary: "Commands that no consumer could carry out, oldest first. Bodies are not told: they may hold signed URLs.",
-  access,
-  query: z.strictObject({ cursor: DeadLetterCursor.optional() }),
-  answers: { 200: DeadLetterPage },
-  async handle({ env }, { query }) {
-    const letters = await listDeadLetters(env.CATALOGUE, { after: query.cursor ?? null, limit: LIST_LENGTH });
-    const last = letters.length === LIST_LENGTH ? letters.at(-1) : undefined;
-    const cursor = last === undefined ? null : `${last.deadAt} ${last.id}`;
-    return reply(200, { deadLetters: letters.map(({ body: _, ...letter }) => letter), cursor });
-  },
-});
-
 const AlertList = z.object({
   alerts: z.array(
     z.object({
       cause: z.string(),
       code: FailureCode,
       message: z.string(),
+      clientName: z.string().nullable(),
       fileId: z.string().nullable(),
       times: z.int(),
       firstAt: z.string(),
@@ -92,14 +51,15 @@ const AlertList = z.object({
 export const alerts = route({
   method: "GET",
   path: "/v1/admin/alerts",
-  summary: "Open alerts, the newest first, one per cause.",
+  summary: "Open alerts, the newest first, one per cause. Only unscoped tokens see those of no client.",
   access,
   answers: { 200: AlertList },
-  async handle({ env }) {
-    const rows = await listAlerts(env.CATALOGUE, LIST_LENGTH);
+  async handle({ env, caller }) {
+    const rows = await listAlerts(env.CATALOGUE, LIST_LENGTH, caller.clients);
     return reply(200, {
-      alerts: rows.map(({ file_id, first_at, last_at, ...alert }) => ({
+      alerts: rows.map(({ client_name, file_id, first_at, last_at, ...alert }) => ({
         ...alert,
+        clientName: client_name,
         fileId: file_id,
         firstAt: first_at,
         lastAt: last_at,

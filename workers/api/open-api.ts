@@ -15,6 +15,8 @@ import {
 } from "../../schemas/api.ts";
 import { Asset, AssetSummary, HistoryEntry, Problem, Rendition } from "../../schemas/asset.ts";
 import { AppEventType } from "../../schemas/command.ts";
+import { DeadLetterBatch, DeadLetterBatchAnswer, DeadLetterPage, DeadLetterView } from "../../schemas/dead-letter.ts";
+import { FailureCode } from "../../schemas/failure.ts";
 import { Quality } from "../../schemas/ladder.ts";
 import { OriginalAccessGrant, OriginalAccessRequest } from "../../schemas/original-access.ts";
 import { PartGrant, PartRequest, SourceGrant, SourceRequest } from "../../schemas/runner-protocol.ts";
@@ -30,6 +32,11 @@ const namedSchemas = {
   AssetPage,
   AssetQuery,
   AssetSummary,
+  DeadLetter: DeadLetterView,
+  DeadLetterBatch,
+  DeadLetterBatchAnswer,
+  DeadLetterPage,
+  FailureCode,
   HistoryEntry,
   HistoryPage,
   OriginalAccessGrant,

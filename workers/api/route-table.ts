@@ -1,8 +1,15 @@
 /** Every route of the API, in the order in which openapi.json tells them. Delivery has a door of its own. */
 import { z } from "zod";
-import { alerts, deadLetters, retryAsset } from "./admin.ts";
+import { alerts, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetHistory, listAssets, oneAsset } from "./asset.ts";
+import {
+  deadLetters,
+  discardDeadLetter,
+  discardDeadLetters,
+  replayDeadLetter,
+  replayDeadLetters,
+} from "./dead-letter.ts";
 import { deliveryPaths } from "./delivery-description.ts";
 import { health } from "./health.ts";
 import { openApiDocument } from "./open-api.ts";
@@ -30,6 +37,10 @@ export const routes: readonly Route[] = [
   agentCallback,
   retryAsset,
   deadLetters,
+  replayDeadLetter,
+  discardDeadLetter,
+  replayDeadLetters,
+  discardDeadLetters,
   alerts,
   health,
   problemPage,

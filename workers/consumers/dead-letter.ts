@@ -5,28 +5,23 @@
  */
 import { Command } from "../../schemas/command.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
-import { type NewDeadLetter, raiseAlert, recordDeadLetter } from "../stores/incident.ts";
+import { type Alert, type NewDeadLetter, raiseLetterAlert, recordDeadLetter } from "../stores/incident.ts";
 
 const suffix = "-dead";
 
 export const isDeadLetterQueue = (queue: string) => queue.endsWith(suffix);
 
+/** @returns the alert, when its cause is a new one */
 export async function keepDeadLetter(
   database: D1Database,
   message: Pick<Message, "id" | "body" | "timestamp">,
   deadQueue: string,
   nowMs: number,
-): Promise<void> {
+): Promise<Alert | null> {
   const letter = deadLetterOf(message, deadQueue.slice(0, -suffix.length), nowMs);
   await recordDeadLetter(database, letter);
   // Raised for a letter that is known too: the try that recorded it may have ended before its alert.
-  await raiseAlert(database, {
-    cause: `dead-letter:${letter.queue}:${letter.commandType ?? "unreadable"}`,
-    code: letter.code,
-    message: letter.reason,
-    fileId: letter.fileId,
-    at: letter.deadAt,
-  });
+  return raiseLetterAlert(database, letter.id);
 }
 
 export function deadLetterOf({ id, body }: Pick<Message, "id" | "body">, queue: string, nowMs: number): NewDeadLetter {

@@ -5,10 +5,10 @@
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Command } from "../../schemas/command.ts";
 import { log } from "../log.ts";
-import { publishAsset } from "../stores/catalogue.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
+import { publishWithAlerts, tellAlert } from "./asset-alert.ts";
 import { abortUpload, completeUpload } from "./complete.ts";
 import { isDeadLetterQueue, keepDeadLetter } from "./dead-letter.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
@@ -41,7 +41,11 @@ export function retryDelaySeconds(attempts: number): number {
 }
 
 async function handleMessage(message: Message, queue: string, env: Env): Promise<void> {
-  if (isDeadLetterQueue(queue)) return keepDeadLetter(env.CATALOGUE, message, queue, Date.now());
+  if (isDeadLetterQueue(queue)) {
+    const alert = await keepDeadLetter(env.CATALOGUE, message, queue, Date.now());
+    if (alert !== null) await tellAlert(env, alert, { clientName: null, projectName: null });
+    return;
+  }
   // Nothing is touched for a message that does not parse: it goes round to its dead-letter queue.
   const command = Command.parse(message.body);
   await carryOut(command, message, env, readConfig(env));
@@ -51,7 +55,7 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
   const bench = tools(env, config);
   switch (command.type) {
     case "PublishCatalogue":
-      return publishAsset(env.CATALOGUE, command.asset);
+      return publishWithAlerts(env, command.asset);
     case "NotifyApp":
       return notifyApp(command, env, config, Date.now());
     case "AbortUpload":

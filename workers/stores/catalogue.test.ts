@@ -4,11 +4,10 @@ import { AssetQuery } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import { listAssets, publishAsset } from "./catalogue.ts";
 import {
-  clearAlert,
   listAlerts,
   listDeadLetters,
   pruneRecords,
-  raiseAlert,
+  raiseLetterAlert,
   recordDeadLetter,
   resolveDeadLetter,
 } from "./incident.ts";
@@ -178,29 +177,51 @@ const letter = (id: string, deadAt = at(1)) =>
     deadAt,
   }) as const;
 
+const open = { resolution: null, resolvedAt: null, resolvedBy: null };
+
 test("a dead letter is one row, waits for a person, and is resolved once", async () => {
   expect(await recordDeadLetter(database, letter("m1"))).toBe(true);
   expect(await recordDeadLetter(database, letter("m1"))).toBe(false);
   await recordDeadLetter(database, letter("m2", at(2)));
-  expect(await listDeadLetters(database, { after: null, limit: 10 })).toEqual([letter("m1"), letter("m2", at(2))]);
-  expect(await listDeadLetters(database, { after: letter("m1"), limit: 10 })).toEqual([letter("m2", at(2))]);
+  const [first, second] = [
+    { ...letter("m1"), ...open },
+    { ...letter("m2", at(2)), ...open },
+  ];
+  expect(await listDeadLetters(database, { after: null, limit: 10 })).toEqual([first, second]);
+  expect(await listDeadLetters(database, { after: letter("m1"), limit: 10 })).toEqual([second]);
   const by = { resolution: "discarded", at: at(3), sub: "ops" } as const;
-  expect(await resolveDeadLetter(database, "m1", by)).toEqual(letter("m1"));
-  expect(await resolveDeadLetter(database, "m1", by)).toBeNull();
+  const settled = { ...letter("m1"), resolution: "discarded", resolvedAt: at(3), resolvedBy: "ops" };
+  expect(await resolveDeadLetter(database, "m1", by)).toEqual(settled);
+  expect(await resolveDeadLetter(database, "m1", { resolution: "replayed", at: at(4), sub: "eve" })).toEqual(settled);
+  expect(await resolveDeadLetter(database, "m9", by)).toBeNull();
+  expect(await listDeadLetters(database, { resolution: "discarded", limit: 10 })).toEqual([settled]);
   await pruneRecords(database, at(10));
   expect(await listDeadLetters(database, { after: null, limit: 10 })).toHaveLength(1);
   expect(await database.prepare("SELECT count(*) AS n FROM dead_letters").first("n")).toBe(1);
 });
 
-test("an alert is raised once per cause until it is cleared", async () => {
-  const alert = { cause: "wasabi", code: "WASABI_UNAVAILABLE", message: "away", fileId: null, at: at(1) } as const;
-  expect(await raiseAlert(database, alert)).toBe(true);
-  expect(await raiseAlert(database, { ...alert, at: at(2) })).toBe(false);
-  expect(await listAlerts(database, 10)).toMatchObject([
-    { cause: "wasabi", times: 2, first_at: at(1), last_at: at(2) },
-  ]);
-  expect(await clearAlert(database, "wasabi", at(3))).toBe(true);
-  expect(await clearAlert(database, "wasabi", at(3))).toBe(false);
+test("letters raise one alert per cause; the last of them that is resolved clears it, and a new one raises it anew", async () => {
+  const by = { resolution: "discarded", at: at(5), sub: "ops" } as const;
+  const alert = {
+    cause: "dead-letter:archive:unreadable",
+    code: "BAD_MESSAGE",
+    message: "not a command",
+    fileId: null,
+  };
+  for (const second of [1, 2]) await recordDeadLetter(database, letter(`m${second}`, at(second)));
+  await recordDeadLetter(database, { ...letter("m3"), queue: "r2" });
+  expect(await raiseLetterAlert(database, "m1")).toEqual(alert);
+  expect(await raiseLetterAlert(database, "m2")).toBeNull();
+  const { cause } = alert;
+  expect(await listAlerts(database, 10)).toMatchObject([{ cause, times: 2, first_at: at(1), last_at: at(2) }]);
+  await resolveDeadLetter(database, "m1", by);
+  expect(await listAlerts(database, 10)).toHaveLength(1);
+  await resolveDeadLetter(database, "m2", by);
   expect(await listAlerts(database, 10)).toEqual([]);
-  expect(await raiseAlert(database, { ...alert, at: at(4) })).toBe(true);
+  // Delivered once more after it was resolved.
+  expect(await raiseLetterAlert(database, "m2")).toBeNull();
+  expect(await listAlerts(database, 10)).toEqual([]);
+  await recordDeadLetter(database, letter("m4", at(6)));
+  expect(await raiseLetterAlert(database, "m4")).toEqual(alert);
+  expect(await listAlerts(database, 10)).toMatchObject([{ cause, times: 1, first_at: at(6) }]);
 });

@@ -1,5 +1,6 @@
 /** What went wrong, in D1: dead letters as they arrived, and alerts, one per cause. */
 import { z } from "zod";
+import { type DeadLetterView, Resolution } from "../../schemas/dead-letter.ts";
 import { FailureCode } from "../../schemas/failure.ts";
 import { answered } from "./catalogue.ts";
 
@@ -18,41 +19,9 @@ export interface NewDeadLetter {
   deadAt: string;
 }
 
-export interface NewAlert {
-  cause: string;
-  code: FailureCode;
-  message: string;
-  fileId: string | null;
-  at: string;
-}
-
 const insertLetter = `
 INSERT INTO dead_letters (id, queue, command_type, command_id, file_id, body, code, reason, dead_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING`;
-
-/** A cause that was cleared and comes back counts from the beginning. */
-const upsertAlert = `
-INSERT INTO alerts (cause, code, message, file_id, times, first_at, last_at, cleared_at)
-VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, NULL)
-ON CONFLICT (cause) DO UPDATE SET code = ?2, message = ?3, file_id = ?4, last_at = ?5, cleared_at = NULL,
-  times = CASE WHEN alerts.cleared_at IS NULL THEN alerts.times + 1 ELSE 1 END,
-  first_at = CASE WHEN alerts.cleared_at IS NULL THEN alerts.first_at ELSE ?5 END
-RETURNING times`;
-
-const Times = z.object({ times: z.int().positive() });
-
-/** @returns true when this raised the alert, false when the cause is known and open */
-export async function raiseAlert(database: D1Database, alert: NewAlert): Promise<boolean> {
-  const { cause, code, message, fileId, at } = alert;
-  const row = await answered(database.prepare(upsertAlert).bind(cause, code, message, fileId, at).first());
-  return Times.parse(row).times === 1;
-}
-
-/** @returns true when the cause was open */
-export async function clearAlert(database: D1Database, cause: string, at: string): Promise<boolean> {
-  const clearing = database.prepare("UPDATE alerts SET cleared_at = ?2 WHERE cause = ?1 AND cleared_at IS NULL");
-  return (await answered(clearing.bind(cause, at).run())).meta.changes > 0;
-}
 
 /** The same letter twice is one row. @returns true when it is new */
 export async function recordDeadLetter(database: D1Database, letter: NewDeadLetter): Promise<boolean> {
@@ -73,64 +42,174 @@ const DeadLetterRow = z.object({
   code: FailureCode,
   reason: z.string(),
   dead_at: z.string(),
+  resolution: Resolution.nullable(),
+  resolved_at: z.string().nullable(),
+  resolved_by: z.string().nullable(),
 });
-export type DeadLetter = NewDeadLetter;
+export type DeadLetter = NewDeadLetter & Pick<DeadLetterView, "resolution" | "resolvedAt" | "resolvedBy">;
 
 const letterOf = (row: unknown): DeadLetter => {
-  const { command_type, command_id, file_id, dead_at, ...rest } = DeadLetterRow.parse(row);
-  return { ...rest, commandType: command_type, commandId: command_id, fileId: file_id, deadAt: dead_at };
+  const letter = DeadLetterRow.parse(row);
+  const { command_type, command_id, file_id, dead_at, resolved_at, resolved_by, ...rest } = letter;
+  const command = { commandType: command_type, commandId: command_id, fileId: file_id };
+  return { ...rest, ...command, deadAt: dead_at, resolvedAt: resolved_at, resolvedBy: resolved_by };
 };
 
-const letterColumns = "id, queue, command_type, command_id, file_id, body, code, reason, dead_at";
+const letterColumns = `id, queue, command_type, command_id, file_id, body, code, reason, dead_at, resolution, resolved_at,
+  resolved_by`;
 
-/** Those that wait for a person, oldest first. `after`: the last of the page before. */
+export interface DeadLetterFilter {
+  queue?: string | undefined;
+  commandType?: string | undefined;
+  fileId?: string | undefined;
+  /** `open`, unless told. */
+  resolution?: Resolution | "open" | undefined;
+  /** Letters about files of these clients, as the catalogue knows them; all letters without it, or with "*". */
+  clients?: readonly string[] | undefined;
+  /** The last letter of the page before. */
+  after?: { deadAt: string; id: string } | null | undefined;
+}
+
+function whereOf({ queue, commandType, fileId, resolution = "open", clients, after }: DeadLetterFilter) {
+  const conditions = [resolution === "open" ? "resolution IS NULL" : "resolution = ?"];
+  const values = resolution === "open" ? [] : [resolution as string];
+  const narrow = (condition: string, ...bound: string[]) => {
+    conditions.push(condition);
+    values.push(...bound);
+  };
+  if (after) narrow("(dead_at, id) > (?, ?)", after.deadAt, after.id);
+  if (queue !== undefined) narrow("queue = ?", queue);
+  if (commandType !== undefined) narrow("command_type = ?", commandType);
+  if (fileId !== undefined) narrow("file_id = ?", fileId);
+  if (clients !== undefined && !clients.includes("*")) {
+    const ofClients = `EXISTS (SELECT 1 FROM assets WHERE assets.file_id = dead_letters.file_id
+      AND client_name IN (SELECT value FROM json_each(?)))`;
+    narrow(ofClients, JSON.stringify(clients));
+  }
+  return { where: conditions.join(" AND "), values };
+}
+
+/** Oldest first. */
 export async function listDeadLetters(
   database: D1Database,
-  { after, limit }: { after: { deadAt: string; id: string } | null; limit: number },
+  { limit, ...filter }: DeadLetterFilter & { limit: number },
 ): Promise<DeadLetter[]> {
+  const { where, values } = whereOf(filter);
   const statement = database
-    .prepare(
-      `SELECT ${letterColumns} FROM dead_letters
-       WHERE resolution IS NULL AND (dead_at, id) > (?1, ?2) ORDER BY dead_at, id LIMIT ?3`,
-    )
-    .bind(after?.deadAt ?? "", after?.id ?? "", limit);
+    .prepare(`SELECT ${letterColumns} FROM dead_letters WHERE ${where} ORDER BY dead_at, id LIMIT ?`)
+    .bind(...values, limit);
   return (await answered(statement.all())).results.map(letterOf);
 }
 
-/** @returns the letter when it waited for a person and this resolved it, else null */
+export async function countDeadLetters(database: D1Database, filter: DeadLetterFilter): Promise<number> {
+  const { where, values } = whereOf(filter);
+  const statement = database.prepare(`SELECT count(*) AS n FROM dead_letters WHERE ${where}`).bind(...values);
+  return (await answered(statement.first<number>("n"))) ?? 0;
+}
+
+/** Resolved or not; null for one that is unknown, or outside these clients. */
+export async function findDeadLetter(
+  database: D1Database,
+  id: string,
+  clients: readonly string[],
+): Promise<DeadLetter | null> {
+  const ofClients = `SELECT ${letterColumns} FROM dead_letters WHERE id = ?1 AND (?2 OR EXISTS (SELECT 1 FROM assets
+    WHERE assets.file_id = dead_letters.file_id AND client_name IN (SELECT value FROM json_each(?3))))`;
+  const every = clients.includes("*") ? 1 : 0;
+  const row = await answered(database.prepare(ofClients).bind(id, every, JSON.stringify(clients)).first());
+  return row === null ? null : letterOf(row);
+}
+
+/** In SQL, as raising and clearing must agree on it. */
+const letterCause = "'dead-letter:' || queue || ':' || coalesce(command_type, 'unreadable')";
+
+const clearSettledCause = `
+UPDATE alerts SET cleared_at = ?2 WHERE cleared_at IS NULL
+  AND cause = (SELECT ${letterCause} FROM dead_letters WHERE id = ?1)
+  AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE resolution IS NULL AND ${letterCause} = alerts.cause)`;
+
+/**
+ * The first resolution stands. The last open letter of its cause clears the alert.
+ * @returns the letter as it is now, resolved by this or earlier; null when there is none
+ */
 export async function resolveDeadLetter(
   database: D1Database,
   id: string,
-  by: { resolution: "replayed" | "discarded"; at: string; sub: string },
+  by: { resolution: Resolution; at: string; sub: string },
 ): Promise<DeadLetter | null> {
-  const statement = database
-    .prepare(
-      `UPDATE dead_letters SET resolution = ?2, resolved_at = ?3, resolved_by = ?4
-       WHERE id = ?1 AND resolution IS NULL RETURNING ${letterColumns}`,
-    )
-    .bind(id, by.resolution, by.at, by.sub);
-  const row = await answered(statement.first());
-  return row === null ? null : letterOf(row);
+  const [updated] = await answered(
+    database.batch([
+      database
+        .prepare(
+          `UPDATE dead_letters SET resolution = coalesce(resolution, ?2), resolved_at = coalesce(resolved_at, ?3),
+             resolved_by = coalesce(resolved_by, ?4)
+           WHERE id = ?1 RETURNING ${letterColumns}`,
+        )
+        .bind(id, by.resolution, by.at, by.sub),
+      database.prepare(clearSettledCause).bind(id, by.at),
+    ]),
+  );
+  const row = updated?.results[0];
+  return row === undefined ? null : letterOf(row);
+}
+
+/** A cause that was cleared and comes back counts from the beginning. */
+export const sameCauseAgain = `
+ON CONFLICT (cause) DO UPDATE SET code = excluded.code, message = excluded.message, file_id = excluded.file_id,
+  client_name = excluded.client_name, last_at = excluded.last_at, cleared_at = NULL,
+  times = CASE WHEN alerts.cleared_at IS NULL THEN alerts.times + 1 ELSE 1 END,
+  first_at = CASE WHEN alerts.cleared_at IS NULL THEN alerts.first_at ELSE excluded.first_at END
+RETURNING cause, code, message, file_id, times`;
+
+const raiseForLetter = `
+INSERT INTO alerts (cause, code, message, file_id, client_name, times, first_at, last_at, cleared_at)
+SELECT ${letterCause}, code, reason, file_id, NULL, 1, dead_at, dead_at, NULL FROM dead_letters
+WHERE id = ? AND resolution IS NULL ${sameCauseAgain}`;
+
+export interface Alert {
+  /** Says what it is about; one alert per cause is open at a time. */
+  cause: string;
+  code: FailureCode;
+  message: string;
+  /** Null where it concerns more than one file. */
+  fileId: string | null;
+}
+
+const RaisedRow = z
+  .object({ cause: z.string(), code: FailureCode, message: z.string(), file_id: z.string().nullable(), times: z.int() })
+  .transform(({ file_id, ...row }) => ({ ...row, fileId: file_id }));
+
+/** @returns those that were not open before */
+export function newlyRaised(rows: readonly unknown[]): Alert[] {
+  return rows.map((row) => RaisedRow.parse(row)).flatMap(({ times, ...alert }) => (times === 1 ? [alert] : []));
+}
+
+/** A letter that is resolved by now raises nothing: it may be delivered once more. @returns the alert, when it is new */
+export async function raiseLetterAlert(database: D1Database, letterId: string): Promise<Alert | null> {
+  const { results } = await answered(database.prepare(raiseForLetter).bind(letterId).all());
+  return newlyRaised(results)[0] ?? null;
 }
 
 const AlertRow = z.object({
   cause: z.string(),
   code: FailureCode,
   message: z.string(),
+  client_name: z.string().nullable(),
   file_id: z.string().nullable(),
   times: z.int(),
   first_at: z.string(),
   last_at: z.string(),
 });
 
-/** Open ones, the newest first. */
-export async function listAlerts(database: D1Database, limit: number) {
+/** Open ones, the newest first: all of them, or those about one of these clients. */
+export async function listAlerts(database: D1Database, limit: number, clients: readonly string[] = ["*"]) {
   const statement = database
     .prepare(
-      `SELECT cause, code, message, file_id, times, first_at, last_at FROM alerts
-       WHERE cleared_at IS NULL ORDER BY last_at DESC LIMIT ?`,
+      `SELECT cause, code, message, client_name, file_id, times, first_at, last_at FROM alerts
+       WHERE cleared_at IS NULL AND (?1 OR client_name IN (SELECT value FROM json_each(?2)))
+       ORDER BY last_at DESC LIMIT ?3`,
     )
-    .bind(limit);
+    .bind(clients.includes("*") ? 1 : 0, JSON.stringify(clients), limit);
   return (await answered(statement.all())).results.map((row) => AlertRow.parse(row));
 }
 
