@@ -1,4 +1,4 @@
-/** What the timer does, every five minutes: sweeps R2, aborts uploads whose consumer died, drops old records. */
+/** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died, drops old records. */
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
