@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
@@ -58,10 +59,43 @@ describe("trouble on the way", () => {
     expect(outcome).toEqual({ ok: false, failure });
   });
 
-  test("a sink that never answers does not hold the job for ever", async () => {
+  test("a slow store is not taken for a stalled encoder, and its own failure is the job's", async () => {
+    const plan = async (source: SourceProbe) =>
+      planLadder(source, defaultLadder).map((rung) => ({ ...rung, partSizeBytes: 32 * 1024 }));
+    const refusal = { code: "WASABI_UNAVAILABLE", message: "The store took too long.", retryable: true };
     const { outcome } = await make(clip("trouble.mp4"), {
-      stallTimeoutMs: 1500,
-      sink: () => ({ part: () => new Promise(() => {}) }),
+      plan,
+      stallTimeoutMs: 3_000,
+      sink: () => ({
+        part: async () => {
+          await new Promise((resolve) => setTimeout(resolve, 8_000));
+          throw Object.assign(new Error(refusal.message), refusal);
+        },
+      }),
+    });
+    expect(outcome).toEqual({ ok: false, failure: refusal });
+  });
+
+  test("a store that refuses reads for a while is waited for", async () => {
+    let refusals = 0;
+    const { outcome } = await make(clip("trouble.mp4"), {
+      stallTimeoutMs: 3_000,
+      faults: { status: () => (refusals-- > 0 ? 503 : null) },
+      plan: async (source) => {
+        // ffmpeg's first reads; the probe's went well.
+        refusals = 5;
+        return planLadder(source, defaultLadder);
+      },
+    });
+    expect(outcome).toMatchObject({ ok: true });
+  });
+
+  test("an encoder that does nothing does not hold the job for ever", async () => {
+    const idle = clip("idle-ffmpeg");
+    await writeFile(idle, "#!/bin/sh\nexec sleep 600\n", { mode: 0o700 });
+    const { outcome } = await make(clip("trouble.mp4"), {
+      stallTimeoutMs: 500,
+      binaries: { ...binaries, ffmpegPath: idle },
     });
     expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_STALLED", retryable: true } });
   });

@@ -33,7 +33,7 @@ export type EncodeJobOptions = {
   signal: AbortSignal;
   log: EncodeLog;
   probeTimeoutMs?: number;
-  /** Longest time in which nothing moves: no byte read, no frame, no byte uploaded. */
+  /** Longest time in which ffmpeg does nothing, though it waits for no store. */
   stallTimeoutMs?: number;
 };
 
@@ -176,7 +176,7 @@ function runOnce(
     binaries: options.binaries,
     sourceUrl: proxy.url,
     socketFolder,
-    fetchedBytes: proxy.fetchedBytes,
+    reading: proxy.reading,
     stallTimeoutMs: options.stallTimeoutMs ?? 120_000,
     onProgress: (progress) => options.onProgress(progressOf(plans, progress)),
     signal,

@@ -20,7 +20,8 @@ import { watchForStall } from "./watchdog.ts";
 export type RenditionSink = {
   /**
    * Stores a part; the bytes are the sink's. May reject with an EncodeError. One part is under way at a time, and the
-   * encode goes on meanwhile. Must give up when the signal aborts.
+   * encode goes on meanwhile. Must give up when the signal aborts, and after its own patience with the store: an
+   * encoder that waits for a store is not taken for stalled.
    */
   part: (n: number, bytes: Uint8Array, signal: AbortSignal) => Promise<void>;
 };
@@ -36,8 +37,8 @@ export type EncodeRunInput = {
   binaries: Binaries;
   sourceUrl: string;
   socketFolder: string;
-  /** Something that moves while the source is being read. */
-  fetchedBytes: () => number;
+  /** Whether ffmpeg waits for the source, which gives up by itself. */
+  reading: () => boolean;
   stallTimeoutMs: number;
   onProgress: (progress: RunProgress) => void;
   signal: AbortSignal;
@@ -58,6 +59,7 @@ type Output = {
   sink: RenditionSink;
   socket: OutputSocket;
   frames: number;
+  storing: boolean;
   uploadedBytes: number;
 };
 
@@ -73,8 +75,11 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
     const renditions = outputs.map(({ frames, uploadedBytes }) => ({ frames, uploadedBytes }));
     input.onProgress({ ...progress, renditions });
   });
-  const moved = () =>
-    outputs.reduce((sum, o) => sum + o.socket.receivedBytes() + o.uploadedBytes, frame + input.fetchedBytes());
+  let looksWhileWaiting = 0;
+  const moved = () => {
+    if (input.reading() || outputs.some((output) => output.storing)) looksWhileWaiting++;
+    return outputs.reduce((sum, output) => sum + output.socket.receivedBytes(), frame + looksWhileWaiting);
+  };
   const watchdog = watchForStall(moved, input.stallTimeoutMs, () => stop.abort(stalled(input.stallTimeoutMs)));
   try {
     const exited = ffmpeg.exited.then((exit) => {
@@ -108,7 +113,7 @@ async function openOutputs({ plans, sinks, socketFolder }: EncodeRunInput): Prom
       const sink = sinks[i];
       if (!sink) throw new RangeError("a plan has no sink");
       const socket = await openOutputSocket(join(socketFolder, `${plan.quality}.sock`));
-      return { plan, sink, socket, frames: 0, uploadedBytes: 0 };
+      return { plan, sink, socket, frames: 0, storing: false, uploadedBytes: 0 };
     }),
   );
 }
@@ -155,7 +160,10 @@ async function streamOutput(
 ): Promise<StreamEnd> {
   const upload = oneBehind(async ({ n, bytes }) => {
     const { length } = bytes;
-    await output.sink.part(n, bytes, signal);
+    output.storing = true;
+    await output.sink.part(n, bytes, signal).finally(() => {
+      output.storing = false;
+    });
     output.uploadedBytes += length;
   });
   try {

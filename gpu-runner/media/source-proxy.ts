@@ -22,8 +22,8 @@ export type SourceProxy = {
   url: string;
   /** The first range that could not be delivered. */
   failure: () => SourceFailure | null;
-  /** Read from the store so far. */
-  fetchedBytes: () => number;
+  /** Whether ffmpeg waits for the store. */
+  reading: () => boolean;
   close: () => Promise<void>;
 };
 
@@ -64,7 +64,7 @@ export async function openSourceProxy(options: SourceProxyOptions): Promise<Sour
   return {
     url: `http://127.0.0.1:${port}${path}`,
     failure: () => failure,
-    fetchedBytes: () => reader.fetchedBytes,
+    reading: () => reader.pendingReads > 0,
     close: async () => {
       closing.abort();
       const closed = once(server, "close");

@@ -45,7 +45,8 @@ type Attempt =
 
 export class SourceReader {
   location: SourceLocation;
-  fetchedBytes = 0;
+  /** Reads that wait for the store; each gives up by itself. */
+  pendingReads = 0;
   private readonly options: SourceReaderOptions;
   private refreshing: Promise<void> | null = null;
 
@@ -56,6 +57,15 @@ export class SourceReader {
 
   /** Bytes `from` to `to`, both inclusive. Throws SourceFailure, or the signal's reason when it was aborted. */
   async read(from: number, to: number, signal: AbortSignal): Promise<Uint8Array> {
+    this.pendingReads++;
+    try {
+      return await this.readWhole(from, to, signal);
+    } finally {
+      this.pendingReads--;
+    }
+  }
+
+  private async readWhole(from: number, to: number, signal: AbortSignal): Promise<Uint8Array> {
     const bytes = new Uint8Array(to - from + 1);
     let filled = 0;
     let fruitless = 0;
@@ -103,7 +113,6 @@ export class SourceReader {
       for await (const piece of response.body ?? []) {
         clearTimeout(timer);
         timer = setTimeout(() => stall.abort(), this.options.stallTimeoutMs);
-        this.fetchedBytes += piece.length;
         take(piece);
       }
       return { kind: "progress" };
