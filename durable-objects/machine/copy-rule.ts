@@ -242,8 +242,9 @@ export const beginCopy: CopyRule<"StepBegan"> = {
   run(draft, subject, event) {
     if (!mine(subject, event.op)) return "ignored";
     const { policy } = draft;
-    const silenceMs = subject.copy.tier === "r2" ? policy.silentWatchdogMs : policy.agentCheckMs;
-    clock.begin(subject.copy.step, silenceMs, draft);
+    const { step, tier } = subject.copy;
+    if (tier === "r2") clock.begin(step, policy.silentWatchdogMs, draft);
+    else clock.beginPatiently(step, policy.agentCheckMs, draft);
     return "applied";
   },
 };

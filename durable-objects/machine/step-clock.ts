@@ -77,6 +77,12 @@ export function begin(step: Step, silenceMs: number, { stamp }: Context): void {
   step.deadlineAtMs = stamp.atMs + silenceMs;
 }
 
+/** For work that tells its end by itself: every look at it in vain doubles the patience until the next. */
+export function beginPatiently(step: Step, silenceMs: number, { stamp, policy }: Context): void {
+  step.phase = "running";
+  step.deadlineAtMs = stamp.atMs + doubled(silenceMs, Math.max(0, step.sends - 1), policy.watchdogMaxMs);
+}
+
 export interface Deferral {
   code: FailureCode;
   message: string;

@@ -31,6 +31,11 @@ export function isQuiet(event: AssetEvent): boolean {
   return event.type === "LeaseRenewed" || event.type === "StepBegan";
 }
 
+/** The rounds of trying again: of an outage that lasts there may be thousands. */
+export function isRetry(event: AssetEvent): boolean {
+  return event.type === "StepDeferred" || event.type === "StepDue" || event.type === "StepOverdue";
+}
+
 export function transition(state: StoredAsset | null, event: AssetEvent, context: Context): Transition {
   const unchanged = (verdict: Transition["verdict"], errors: Transition["errors"] = []): Transition => ({
     state,
@@ -63,7 +68,23 @@ function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): 
   if (asset.job.state === "encoded" && !wasEncoded) tell(draft, "asset.encoded");
   const phase = phaseToAnnounce(statesBefore?.status ?? null, assetStatus(asset), asset.announced);
   if (phase !== null) tell(draft, phase);
-  effects.push({ type: "PublishCatalogue" });
+  if (before === null || !isMoreOfTheSame(before, asset, event)) effects.push({ type: "PublishCatalogue" });
+}
+
+/** An outage's hundredth deferral tells the catalogue nothing that it does not know. */
+function isMoreOfTheSame(before: StoredAsset, after: StoredAsset, event: AssetEvent): boolean {
+  if (!isRetry(event)) return false;
+  const told = (asset: StoredAsset) => JSON.stringify([assetStatus(asset), asset.job.generation, ...problemsOf(asset)]);
+  return told(before) === told(after);
+}
+
+function problemsOf({ job, renditions }: StoredAsset): unknown[] {
+  const steps = [job.archive, job.transcode, ...renditions.map(({ step }) => step)];
+  for (const { copies } of renditions) steps.push(...copies.map(({ step }) => step));
+  return [
+    steps.map(({ problem }) => problem?.code ?? null),
+    renditions.map(({ copies }) => copies.map(({ state }) => state)),
+  ];
 }
 
 function tell({ asset, effects }: Draft, event: NonNullable<StoredAsset["announced"]>): void {
