@@ -126,6 +126,25 @@ test("a queue that answers with errors is asked again", async () => {
   expect(pulls).toBe(4);
 });
 
+test("a queue that answers again, with nothing in it, is polled at the usual pace again", async () => {
+  let pulls = 0;
+  const loop = await start(
+    async () => done,
+    { once: true, backoff: { baseMs: 1_000, maxMs: 600_000 }, random: () => 0 },
+    {
+      onPost: (path: string, _body: unknown, response: import("node:http").ServerResponse) => {
+        if (path !== "/queue/pull") return false;
+        pulls++;
+        // Out once; then empty for longer than the test would wait if each pull still backed off.
+        if (pulls === 1) response.writeHead(500).end();
+        if (pulls === 200) peer.enqueue("m1", jobMessage(1));
+        return pulls === 1;
+      },
+    },
+  );
+  expect(await loop.begin()).toMatchObject({ type: "once", outcome: done });
+});
+
 test("a runner that fails three different assets in a row stops pulling and says why", async () => {
   const loop = await start(async () => failedWith("ENCODER_FAILED"));
   for (const n of [1, 1, 2, 3, 4]) peer.enqueue(`m${n}`, jobMessage(n));

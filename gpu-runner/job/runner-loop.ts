@@ -56,7 +56,10 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
       trouble++;
       return "trouble";
     }
-    if (pulled === null) return "idle";
+    if (pulled === null) {
+      trouble = 0;
+      return "idle";
+    }
     if (pulled.message === null) {
       options.log.warn({ problem: pulled.problem, attempts: pulled.attempts }, "a message that is not a transcode job");
       await settleOf(options, pulled.leaseId)
