@@ -23,6 +23,8 @@ describe("sources", () => {
     expect(made.outcome).toMatchObject({ renditions: [{ frames: 48, width: 640, height: 360, parts: 1 }] });
     expect(made.source).toMatchObject({ width: 854, height: 480, fps: { num: 24, den: 1 }, audio: [{ codec: "aac" }] });
     expect(made.progress.at(-1)?.renditions.map((r) => r.quality)).toEqual(["360p"]);
+    // A job is as far as its renditions say; one that is alone says the same.
+    expect(made.progress.map(({ percent }) => percent)).toEqual(made.progress.map((p) => p.renditions[0]?.percent));
   });
 
   test("one decode makes every rung, each with every frame", async () => {

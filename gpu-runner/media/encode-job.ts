@@ -204,15 +204,17 @@ export function progressOf(plans: readonly RenditionPlan[], progress: RunProgres
   const first = plans[0];
   if (!first) return { percent: 100, fps: 0, speed: 0, etaSeconds: 0, renditions: [] };
   const framesLeft = Math.max(0, first.expectedFrames - progress.frame);
+  const renditions = plans.map((plan, i) => ({
+    quality: plan.quality,
+    percent: percentOf(progress.renditions[i]?.frames ?? 0, plan),
+    uploadedBytes: progress.renditions[i]?.uploadedBytes ?? 0,
+  }));
   return {
-    percent: percentOf(progress.frame, first),
+    // Not ffmpeg's own frame count, which runs ahead of what has come out by a fragment.
+    percent: renditions.reduce((sum, { percent }) => sum + percent, 0) / renditions.length,
     fps: progress.fps,
     speed: progress.speed,
     etaSeconds: progress.fps > 0 ? Math.round(framesLeft / progress.fps) : null,
-    renditions: plans.map((plan, i) => ({
-      quality: plan.quality,
-      percent: percentOf(progress.renditions[i]?.frames ?? 0, plan),
-      uploadedBytes: progress.renditions[i]?.uploadedBytes ?? 0,
-    })),
+    renditions,
   };
 }
