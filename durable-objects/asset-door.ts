@@ -5,6 +5,7 @@
 import type { Asset, HistoryEntry } from "../schemas/asset.ts";
 import type { PartDigest } from "../schemas/checksum.ts";
 import type { EventEnvelope } from "../schemas/event.ts";
+import type { Evidence } from "../schemas/evidence.ts";
 import type { EdgeKey, OriginalKey, ProxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import type { RunnerRefusal } from "../schemas/runner-protocol.ts";
@@ -55,13 +56,18 @@ export interface AssetDoor {
   apply(envelope: EventEnvelope): Promise<ApplyResult>;
   view(): Promise<Asset | null>;
   history(beforeRevision: number | null, limit: number): Promise<HistoryEntry[]>;
+  /** Of every object that is there. */
+  evidence(): Promise<Evidence[]>;
 
   /** A consumer says that it begins, and again at least every `silentWatchdogMs / 3` while it works. */
   begin(step: StepRef, op: number): Promise<BeginAnswer>;
-  /** Just before anything destructive or visible (complete, replace, delete). Released by the fact that follows. */
-  claim(step: StepRef, op: number, verb: OpVerb): Promise<ClaimAnswer>;
+  /**
+   * Just before anything destructive or visible (complete, replace, delete). Freed by the holder's own report, not by
+   * another delivery of the same command: that one may still act.
+   */
+  claim(step: StepRef, op: number, verb: OpVerb, holder: string): Promise<ClaimAnswer>;
   /** The parts of a rendition's upload, in order, as its runner reported them. */
-  uploadedParts(quality: Quality, uploadId: string): Promise<PartDigest[]>;
+  uploadedParts(uploadId: string): Promise<PartDigest[]>;
   /** Composite-checksum parts of an archived rendition, so that a copy can be checked part by part. */
   partDigests(quality: Quality, jobId: string): Promise<PartDigest[]>;
 

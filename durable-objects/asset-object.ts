@@ -8,6 +8,7 @@ import type { Asset, HistoryEntry, Progress } from "../schemas/asset.ts";
 import type { StoredCopy } from "../schemas/asset-state.ts";
 import type { PartDigest } from "../schemas/checksum.ts";
 import { EventEnvelope } from "../schemas/event.ts";
+import type { Evidence } from "../schemas/evidence.ts";
 import { edgeKey, proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
@@ -79,6 +80,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return this.#store.history(beforeRevision, limit);
   }
 
+  async evidence(): Promise<Evidence[]> {
+    return this.#store.evidence();
+  }
+
   async begin(step: StepRef, op: number): Promise<BeginAnswer> {
     const present = this.#store.load();
     if (present === null) return { go: false, reason: "There is no such asset." };
@@ -87,7 +92,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return { go: true };
   }
 
-  async claim(step: StepRef, op: number, verb: OpVerb): Promise<ClaimAnswer> {
+  async claim(step: StepRef, op: number, verb: OpVerb, holder: string): Promise<ClaimAnswer> {
     const present = this.#store.load();
     const wanted = present !== null && isCurrent(present.state, step, op) && verbOf(present.state, step) === verb;
     if (!wanted) return { granted: false, reason: "stale" };
@@ -98,11 +103,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       return { granted: false, reason: "busy", retryAfterMs: held.untilMs - atMs };
     }
     const untilMs = atMs + this.#policy().opTokenMs;
-    this.#store.grantOpToken({ key, step: key, op, verb, untilMs });
+    this.#store.grantOpToken({ key, holder, op, verb, untilMs });
     return { granted: true, untilMs };
   }
 
-  async uploadedParts(_quality: Quality, uploadId: string): Promise<PartDigest[]> {
+  async uploadedParts(uploadId: string): Promise<PartDigest[]> {
     return this.#store.parts(uploadId);
   }
 

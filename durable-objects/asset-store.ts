@@ -6,7 +6,9 @@ import { type HistoryEntry, HistoryEntry as HistoryEntrySchema } from "../schema
 import { loadAssetState, type StoredAsset } from "../schemas/asset-state.ts";
 import { PartDigest } from "../schemas/checksum.ts";
 import { AssetEvent } from "../schemas/event.ts";
+import { Evidence } from "../schemas/evidence.ts";
 import type { OpVerb } from "./asset-door.ts";
+import type { EvidenceChange } from "./evidence.ts";
 import type { Timer } from "./machine/timer.ts";
 
 const tables = [
@@ -27,8 +29,11 @@ const tables = [
      upload_id TEXT NOT NULL, n INTEGER NOT NULL, size_bytes INTEGER NOT NULL, etag TEXT NOT NULL, md5 TEXT NOT NULL,
      sha256 TEXT NOT NULL, PRIMARY KEY (upload_id, n)) WITHOUT ROWID`,
   `CREATE TABLE IF NOT EXISTS op_token (
-     key TEXT PRIMARY KEY, step TEXT NOT NULL, op INTEGER NOT NULL, verb TEXT NOT NULL, until_ms INTEGER NOT NULL)
-     WITHOUT ROWID`,
+     key TEXT NOT NULL, holder TEXT NOT NULL, op INTEGER NOT NULL, verb TEXT NOT NULL, until_ms INTEGER NOT NULL,
+     PRIMARY KEY (key, holder)) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS evidence (
+     tier TEXT NOT NULL, key TEXT NOT NULL, quality TEXT NOT NULL, job_id TEXT, document TEXT NOT NULL,
+     PRIMARY KEY (tier, key)) WITHOUT ROWID`,
 ];
 
 export interface OutboxRow {
@@ -127,6 +132,31 @@ export class AssetStore {
         detail: JSON.parse(String(row.detail)),
       }),
     );
+  }
+
+  /** What is found at a key replaces what was known of it; what is gone leaves no row. */
+  noteEvidence(change: EvidenceChange): void {
+    if (change.type === "gone") {
+      const { tier, quality, jobId } = change;
+      this.#sql.exec("DELETE FROM evidence WHERE tier = ? AND quality = ? AND job_id = ?", tier, quality, jobId);
+      return;
+    }
+    const { tier, key, quality } = change.evidence;
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO evidence (tier, key, quality, job_id, document) VALUES (?, ?, ?, ?, ?)",
+      tier,
+      key,
+      quality,
+      change.jobId,
+      JSON.stringify(change.evidence),
+    );
+  }
+
+  /** In the order in which it was seen last. */
+  evidence(): Evidence[] {
+    const rows = this.#sql.exec("SELECT document FROM evidence");
+    const copies = [...rows].map(({ document }) => Evidence.parse(JSON.parse(String(document))));
+    return copies.sort((a, b) => Date.parse(a.verifiedAt) - Date.parse(b.verifiedAt));
   }
 
   replaceTimers(timers: Timer[]): void {

@@ -1,12 +1,13 @@
 /**
  * Makes one decision and stores all of it, or nothing: the event's key, the new state and revision, the outbox rows, the
- * history line, the timers. Synchronous, so that nothing can come between reading the state and writing it.
+ * history line, the timers, the evidence. Synchronous, so that nothing can come between reading the state and writing it.
  */
 import type { Asset, Progress } from "../schemas/asset.ts";
 import type { EventEnvelope } from "../schemas/event.ts";
 import type { Policy } from "../schemas/policy.ts";
 import { log } from "../workers/log.ts";
 import type { AssetStore, Revision } from "./asset-store.ts";
+import { evidenceChange } from "./evidence.ts";
 import { historyDetail } from "./history-detail.ts";
 import type { Context } from "./machine/rule.ts";
 import { timersOf } from "./machine/timer.ts";
@@ -47,7 +48,8 @@ export function decide(envelope: EventEnvelope, ports: DecisionPorts): Decision 
   }
 }
 
-function decideStored({ key, by, event }: EventEnvelope, ports: DecisionPorts): Decision {
+function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
+  const { key, by, event } = envelope;
   const { store } = ports;
   const before = store.load();
   if (key !== null && store.isSeen(key)) {
@@ -65,6 +67,8 @@ function decideStored({ key, by, event }: EventEnvelope, ports: DecisionPorts): 
     const present = { state: next.state, revision: (before?.revision ?? 0) + (quiet ? 0 : 1) };
     store.save(present);
     store.replaceTimers(timersOf(next.state));
+    const evidence = evidenceChange(envelope, next.state, stamp.atMs);
+    if (evidence !== null) store.noteEvidence(evidence);
     const asset = viewAsset(present.state, present.revision, ports.policy(), ports.progress());
     enqueue(next.effects, present, asset, store, stamp.atMs);
     if (!quiet) recordHistory({ by, event, asset, store, atMs: stamp.atMs });

@@ -40,6 +40,7 @@ export function scriptedDoor(script: Script = {}): ScriptedDoor {
     partDigests: async () => script.parts ?? [],
     view: script.view ?? (async () => null),
     history: unscripted,
+    evidence: unscripted,
     openPart: unscripted,
     recordUpload: unscripted,
     leasedOriginal: unscripted,

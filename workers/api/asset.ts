@@ -3,6 +3,7 @@ import { z } from "zod";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { AssetPage, AssetQuery, HistoryPage } from "../../schemas/api.ts";
 import { Asset } from "../../schemas/asset.ts";
+import { EvidencePage } from "../../schemas/evidence.ts";
 import { FileId } from "../../schemas/id.ts";
 import { listAssets as listCatalogue } from "../stores/catalogue.ts";
 import { assetFor } from "./asset-scope.ts";
@@ -53,5 +54,18 @@ export const assetHistory = route({
     const entries = await assetDoor(env.ASSET, fileId).history(query.cursor ?? null, HISTORY_PAGE_LENGTH);
     const oldest = entries.length === HISTORY_PAGE_LENGTH ? entries.at(-1)?.revision : undefined;
     return reply(200, { entries, cursor: oldest === undefined ? null : String(oldest) });
+  },
+});
+
+export const assetEvidence = route({
+  method: "GET",
+  path: "/v1/assets/{fileId}/evidence",
+  summary: "What speaks for each copy that is there: size, ETag and checksum, and who verified them, when and how.",
+  access,
+  params,
+  answers: { 200: EvidencePage },
+  async handle({ env, caller }, { params: { fileId } }) {
+    await assetFor(env, caller, fileId);
+    return reply(200, { copies: await assetDoor(env.ASSET, fileId).evidence() });
   },
 });

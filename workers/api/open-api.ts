@@ -16,6 +16,7 @@ import {
 import { Asset, AssetSummary, HistoryEntry, Problem, Rendition } from "../../schemas/asset.ts";
 import { AppEventType } from "../../schemas/command.ts";
 import { DeadLetterBatch, DeadLetterBatchAnswer, DeadLetterPage, DeadLetterView } from "../../schemas/dead-letter.ts";
+import { Evidence, EvidencePage } from "../../schemas/evidence.ts";
 import { FailureCode } from "../../schemas/failure.ts";
 import { Quality } from "../../schemas/ladder.ts";
 import { OriginalAccessGrant, OriginalAccessRequest } from "../../schemas/original-access.ts";
@@ -36,6 +37,8 @@ const namedSchemas = {
   DeadLetterBatch,
   DeadLetterBatchAnswer,
   DeadLetterPage,
+  Evidence,
+  EvidencePage,
   FailureCode,
   HistoryEntry,
   HistoryPage,

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { alerts, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
-import { assetHistory, listAssets, oneAsset } from "./asset.ts";
+import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
 import {
   deadLetters,
   discardDeadLetter,
@@ -26,6 +26,7 @@ export const routes: readonly Route[] = [
   listAssets,
   oneAsset,
   assetHistory,
+  assetEvidence,
   assetStatus,
   feedStatus,
   issueTicket,
