@@ -222,6 +222,32 @@ test("a rendition that starts over never races with the parts it replaces", asyn
   expect(parts[0]?.md5).toBe(digest("md5", Buffer.from("later")));
 });
 
+test("once a rendition starts over, nothing of the upload before is sent or counted", async () => {
+  let answerFirst = () => {};
+  const { uploader } = await uploaderAt(
+    {
+      onPut: (request, response, { puts, n }) => {
+        if (n !== 1 || puts > 1) return false;
+        answerFirst = () => response.writeHead(200, { etag: "opaque" }).end();
+        request.resume();
+        return true;
+      },
+    },
+    { maxInFlight: 1 },
+  );
+  const first = uploader.open("360p", partSizeBytes);
+  await first.part(1, Buffer.from("earlier"));
+  const waiting = first.part(2, Buffer.from("earlier too"));
+  const second = uploader.open("360p", partSizeBytes);
+  while (!peer.puts.has("360p/1")) await new Promise((resolve) => setTimeout(resolve, 5));
+  answerFirst();
+  await expect(waiting).rejects.toThrow("started over");
+  await second.part(1, Buffer.from("later"));
+  await second.finish(1);
+  expect(peer.puts.has("360p/2")).toBe(false);
+  expect(uploader.uploadedBytes("360p")).toBe("later".length);
+});
+
 test("aborted, everything ends with the reason", async () => {
   const { uploader, stop } = await uploaderAt({ onPut: () => true });
   const upload = uploader.open("360p", partSizeBytes);

@@ -51,12 +51,13 @@ const md5Pattern = /^[0-9a-f]{32}$/;
 export function createPartUploader(options: PartUploadOptions): PartUploader {
   const slots = createSlots(options.maxInFlight);
   const urls = new PartUrlCache(options.grant, options.urlsAhead, options.nowMs);
-  const uploaded = new Map<Quality, number>();
+  /** Of each quality's newest upload; what an earlier one still has under way counts no more. */
+  const stored = new Map<Quality, { bytes: number }>();
   /** The last put of each part number, so that a part sent anew never races with its predecessor. */
   const underWay = new Map<string, Promise<unknown>>();
 
   return {
-    uploadedBytes: (quality) => uploaded.get(quality) ?? 0,
+    uploadedBytes: (quality) => stored.get(quality)?.bytes ?? 0,
     settled: async () => {
       await Promise.allSettled(underWay.values());
     },
@@ -64,7 +65,8 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
       const digests = new Map<number, PartDigest>();
       const running = new Set<Promise<void>>();
       let failure: { error: unknown } | null = null;
-      uploaded.set(quality, 0);
+      const mine = { bytes: 0 };
+      stored.set(quality, mine);
 
       async function store(n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
         const key = `${quality}/${n}`;
@@ -76,13 +78,17 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
         } finally {
           if (underWay.get(key) === put) underWay.delete(key);
         }
-        uploaded.set(quality, (uploaded.get(quality) ?? 0) + bytes.length);
+        mine.bytes += bytes.length;
       }
 
       return {
         async part(n, bytes) {
           if (failure) throw failure.error;
           const release = await slots.acquire(options.signal);
+          if (stored.get(quality) !== mine) {
+            release();
+            throw new JobFailure("RUNNER_FAILED", `${quality} has started over.`);
+          }
           const storing = store(n, ownBytes(bytes))
             .catch((error: unknown) => {
               failure ??= { error };
