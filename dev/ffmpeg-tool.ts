@@ -1,6 +1,7 @@
 /** The demo's own uses of ffmpeg: a clip to send, a picture's worth of facts, and decoding every frame to prove it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { rename, rm } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream as WebReadableStream } from "node:stream/web";
@@ -30,20 +31,28 @@ function run(path: string, args: readonly string[], timeoutMs: number, stdin: "p
   return { process: child, done };
 }
 
-/** 20 s of moving test picture in 1080p25 with a tone: 500 frames. */
+/** 20 s of moving test picture in 1080p25 with a tone: 500 frames. Whole or not there, since a later demo sends it again. */
 export async function makeClip(binaries: Binaries, path: string): Promise<void> {
+  const unfinished = `${path}.${process.pid}.new`;
   const { done } = run(
     binaries.ffmpegPath,
     [
       ..."-hide_banner -loglevel error -y -f lavfi -i testsrc2=size=1920x1080:rate=25:duration=20".split(" "),
       ..."-f lavfi -i sine=frequency=440:sample_rate=48000:duration=20 -shortest".split(" "),
-      ..."-c:v libx264 -preset ultrafast -crf 23 -pix_fmt yuv420p -c:a aac -b:a 128k -movflags +faststart".split(" "),
-      path,
+      ..."-c:v libx264 -preset ultrafast -crf 23 -pix_fmt yuv420p -c:a aac -b:a 128k -movflags +faststart -f mp4".split(
+        " ",
+      ),
+      unfinished,
     ],
     180_000,
     "ignore",
   );
-  await done;
+  try {
+    await done;
+    await rename(unfinished, path);
+  } finally {
+    await rm(unfinished, { force: true });
+  }
 }
 
 const decodeTimeoutMs = 60 * 60_000;
