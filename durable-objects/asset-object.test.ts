@@ -175,21 +175,23 @@ test("begin tells a current command from one that is no longer wanted", async ()
   expect(await door.begin({ kind: "archive" }, 1)).toMatchObject({ go: false });
 });
 
-test("an op token is granted to the present intent only, and released by its report", async () => {
+test("an op token is granted to the present intent only, and freed by its holder's report", async () => {
   const upload = declaration();
   const { stub, door } = open(upload.fileId);
   await takeQueues(stub, []);
   await door.apply(noticed(upload));
   const step = { kind: "archive" } as const;
-  expect(await door.claim(step, 2, "complete")).toEqual({ granted: false, reason: "stale" });
-  expect(await door.claim(step, 1, "remove")).toEqual({ granted: false, reason: "stale" });
-  expect(await door.claim(step, 1, "complete")).toMatchObject({ granted: true });
-  expect(await door.claim(step, 1, "complete")).toMatchObject({ granted: true });
+  expect(await door.claim(step, 2, "complete", "delivery-a")).toEqual({ granted: false, reason: "stale" });
+  expect(await door.claim(step, 1, "remove", "delivery-a")).toEqual({ granted: false, reason: "stale" });
+  expect(await door.claim(step, 1, "complete", "delivery-a")).toMatchObject({ granted: true });
+  expect(await door.claim(step, 1, "complete", "delivery-a")).toMatchObject({ granted: true });
   expect(await rows(stub, "SELECT key, op FROM op_token")).toEqual([{ key: "archive", op: 1 }]);
-  await door.apply(
-    fact({ type: "StepDeferred", step, op: 1, code: "WASABI_UNAVAILABLE", message: "busy", retryAfterMs: 1000 }),
-  );
-  expect(await rows(stub, "SELECT key FROM op_token")).toEqual([]);
+  const deferred = { type: "StepDeferred", step, op: 1, code: "WASABI_UNAVAILABLE", message: "busy" } as const;
+  const report = fact({ ...deferred, retryAfterMs: 1000 });
+  await door.apply({ ...report, holder: "delivery-b" });
+  expect(await rows(stub, "SELECT holder FROM op_token")).toEqual([{ holder: "delivery-a" }]);
+  await door.apply({ ...report, holder: "delivery-a" });
+  expect(await rows(stub, "SELECT holder FROM op_token")).toEqual([]);
 });
 
 test("a new intent waits in the outbox while an older operation may still act, and goes when it reports", async () => {
@@ -199,13 +201,18 @@ test("a new intent waits in the outbox while an older operation may still act, a
   await takeQueues(stub, sent);
   await door.apply(noticed(upload));
   await settled(stub);
-  await door.claim({ kind: "archive" }, 1, "complete");
+  await door.claim({ kind: "archive" }, 1, "complete", "delivery-a");
   await door.apply(fact({ type: "RetryRequested" }, "retry"));
   await expect.poll(() => rows(stub, "SELECT type, op FROM outbox")).toEqual([{ type: "ArchiveOriginal", op: 2 }]);
   expect(sent.filter(({ type }) => type === "ArchiveOriginal")).toHaveLength(1);
-  await door.apply(
-    fact({ type: "StepFailed", step: { kind: "archive" }, op: 1, code: "SIZE_MISMATCH", message: "late" }, "late"),
-  );
+  const late = {
+    type: "StepFailed",
+    step: { kind: "archive" },
+    op: 1,
+    code: "SIZE_MISMATCH",
+    message: "late",
+  } as const;
+  await door.apply({ ...fact(late, "late"), holder: "delivery-a" });
   await settled(stub);
   expect(sent.filter(({ type }) => type === "ArchiveOriginal")).toHaveLength(2);
   expect(await door.view()).toMatchObject({ state: "received" });
@@ -224,6 +231,20 @@ test("history tells every revision once, newest first, without a presigned query
   ]);
   expect(JSON.stringify(history)).not.toContain("secret");
   expect(await door.history(2, 50)).toHaveLength(1);
+});
+
+test("a retry's rounds do not fill the history for ever, and nothing else is dropped from it", async () => {
+  const upload = declaration();
+  const { stub, door } = open(upload.fileId);
+  await takeQueues(stub, []);
+  await door.apply(noticed(upload));
+  const deferral = { type: "StepDeferred", op: 1, code: "WASABI_UNAVAILABLE", message: "away" } as const;
+  for (let round = 0; round < 230; round++) {
+    await door.apply(fact({ ...deferral, step: { kind: "archive" }, retryAfterMs: null }));
+  }
+  const events = (await door.history(null, 1000)).map(({ event }) => event);
+  expect(events.filter((event) => event === "StepDeferred")).toHaveLength(200);
+  expect(events.at(-1)).toBe("UploadNoticed");
 });
 
 test("a watcher gets a snapshot at once and every change after", async () => {

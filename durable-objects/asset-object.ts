@@ -15,7 +15,7 @@ import { type StepRef, stepName } from "../schemas/step.ts";
 import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
 import { sendCommand } from "../workers/stores/queues.ts";
-import { presignGet } from "../workers/stores/wasabi-presign.ts";
+import { presignGet, sourceUrlSeconds } from "../workers/stores/wasabi-presign.ts";
 import type {
   ApplyResult,
   AssetDoor,
@@ -35,9 +35,8 @@ import { viewAsset } from "./machine/view.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
-import { broadcast, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
+import { broadcast, feedProgressIntervalMs, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
 
-const sourceTtlSeconds = 3600;
 const seenForMs = 14 * 24 * 3600 * 1000;
 /** A timer whose event changes nothing is a bug; it must not spin the alarm. */
 const futileTimerPauseMs = 60_000;
@@ -49,6 +48,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   readonly #store: AssetStore;
   readonly #outbox: Outbox;
   readonly #progressThrottle: Throttle<SingleFrame>;
+  readonly #feedThrottle: Throttle<SingleFrame>;
   #progress: Progress | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -63,7 +63,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       random: Math.random,
       onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
-    this.#progressThrottle = new Throttle(progressIntervalMs, Date.now, (frame) => this.#tell(frame));
+    this.#progressThrottle = new Throttle(progressIntervalMs, Date.now, (frame) => this.#tellWatchers(frame));
+    this.#feedThrottle = new Throttle(feedProgressIntervalMs, Date.now, (frame) => this.#tellFeeds(frame));
   }
 
   async apply(envelope: EventEnvelope): Promise<ApplyResult> {
@@ -98,10 +99,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     if (!wanted) return { granted: false, reason: "stale" };
     const atMs = Date.now();
     const key = stepName(step);
-    const held = this.#store.opToken(key, atMs);
-    if (held !== null && excludes(held, { op, verb })) {
-      return { granted: false, reason: "busy", retryAfterMs: held.untilMs - atMs };
-    }
+    const held = this.#store.opTokens(key, atMs).find((token) => excludes(token, { op, verb }));
+    if (held !== undefined) return { granted: false, reason: "busy", retryAfterMs: held.untilMs - atMs };
     const untilMs = atMs + this.#policy().opTokenMs;
     this.#store.grantOpToken({ key, holder, op, verb, untilMs });
     return { granted: true, untilMs };
@@ -255,13 +254,19 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     if (quiet) return;
     if (this.#present().state.job.lease === null) this.#progress = null;
     this.#progressThrottle.flush();
+    this.#feedThrottle.flush();
     const asset = this.#view();
-    if (asset !== null) this.#tell({ type: "asset", asset });
+    if (asset === null) return;
+    this.#tellWatchers({ type: "asset", asset });
+    this.#tellFeeds({ type: "asset", asset });
   }
 
-  /** Tells the asset's own watchers, and the feeds of those who watch many. */
-  #tell(frame: SingleFrame): void {
+  #tellWatchers(frame: SingleFrame): void {
     broadcast(this.ctx.getWebSockets(watcherTag), frame);
+  }
+
+  /** The feeds of those who watch many assets. */
+  #tellFeeds(frame: SingleFrame): void {
     const { clientName, projectName } = this.#present().state;
     for (const feed of feedsOf(this.env.FEED, clientName)) {
       this.ctx.waitUntil(
@@ -281,8 +286,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       commitUploaded: (envelope, uploadId, parts) =>
         this.#commit(envelope, () => this.#store.recordParts(uploadId, parts)),
       grantSource: async ({ key, sizeBytes, etag }) => ({
-        url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceTtlSeconds }),
-        expiresAt: iso(Date.now() + sourceTtlSeconds * 1000),
+        url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceUrlSeconds }),
+        expiresAt: iso(Date.now() + sourceUrlSeconds * 1000),
         sizeBytes,
         etag,
       }),
@@ -291,7 +296,9 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
         const { fileId, job } = this.#present().state;
         const { percent, fps, speed, etaSeconds } = progress;
         const jobId = job.jobId ?? "";
-        this.#progressThrottle.offer({ type: "progress", fileId, jobId, percent, renditions, fps, speed, etaSeconds });
+        const frame = { type: "progress", fileId, jobId, percent, renditions, fps, speed, etaSeconds } as const;
+        this.#progressThrottle.offer(frame);
+        this.#feedThrottle.offer(frame);
       },
     };
   }

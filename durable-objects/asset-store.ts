@@ -49,7 +49,8 @@ export interface OutboxRow {
 
 export interface OpToken {
   key: string;
-  step: string;
+  /** The delivery of a command that claimed it. */
+  holder: string;
   op: number;
   verb: OpVerb;
   untilMs: number;
@@ -113,6 +114,16 @@ export class AssetStore {
       entry.by,
       entry.state,
       JSON.stringify(entry.detail),
+    );
+  }
+
+  /** Of rounds that may come by the thousand, only the newest are worth keeping. */
+  trimHistory(event: string, kept: number): void {
+    this.#sql.exec(
+      `DELETE FROM history WHERE event = ?1
+         AND revision <= (SELECT revision FROM history WHERE event = ?1 ORDER BY revision DESC LIMIT 1 OFFSET ?2)`,
+      event,
+      kept,
     );
   }
 
@@ -235,28 +246,33 @@ export class AssetStore {
     return row.at_ms;
   }
 
-  opToken(key: string, atMs: number): OpToken | null {
-    const row = this.#sql.exec("SELECT * FROM op_token WHERE key = ? AND until_ms > ?", key, atMs).next();
-    if (row.done) return null;
-    const { step, op, verb, until_ms } = row.value;
-    return { key, step: String(step), op: Number(op), verb: verb as OpVerb, untilMs: Number(until_ms) };
+  /** Who may act on a key at this moment. */
+  opTokens(key: string, atMs: number): OpToken[] {
+    const rows = this.#sql.exec("SELECT * FROM op_token WHERE key = ? AND until_ms > ?", key, atMs);
+    return [...rows].map((row) => ({
+      key,
+      holder: String(row.holder),
+      op: Number(row.op),
+      verb: row.verb as OpVerb,
+      untilMs: Number(row.until_ms),
+    }));
   }
 
   grantOpToken(token: OpToken): void {
     this.#sql.exec(
-      "INSERT OR REPLACE INTO op_token (key, step, op, verb, until_ms) VALUES (?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO op_token (key, holder, op, verb, until_ms) VALUES (?, ?, ?, ?, ?)",
       token.key,
-      token.step,
+      token.holder,
       token.op,
       token.verb,
       token.untilMs,
     );
   }
 
-  /** @returns the keys that are free now. */
-  releaseOpTokens(step: string, op: number): string[] {
-    const keys = [...this.#sql.exec("SELECT key FROM op_token WHERE step = ? AND op = ?", step, op)];
-    this.#sql.exec("DELETE FROM op_token WHERE step = ? AND op = ?", step, op);
+  /** Also forgets tokens that have ended. @returns the keys that this holder gives up */
+  releaseOpTokens(holder: string, atMs: number): string[] {
+    const keys = [...this.#sql.exec("SELECT key FROM op_token WHERE holder = ?", holder)];
+    this.#sql.exec("DELETE FROM op_token WHERE holder = ? OR until_ms <= ?", holder, atMs);
     return keys.map(({ key }) => String(key));
   }
 

@@ -11,9 +11,9 @@ import { evidenceChange } from "./evidence.ts";
 import { historyDetail } from "./history-detail.ts";
 import type { Context } from "./machine/rule.ts";
 import { timersOf } from "./machine/timer.ts";
-import { isQuiet, type Transition, transition } from "./machine/transition.ts";
+import { isQuiet, isRetry, type Transition, transition } from "./machine/transition.ts";
 import { viewAsset } from "./machine/view.ts";
-import { operationOf, reportedOperation } from "./operation.ts";
+import { operationOf } from "./operation.ts";
 
 export interface Decision {
   verdict: Transition["verdict"] | "duplicate";
@@ -35,6 +35,8 @@ export interface DecisionPorts {
 }
 
 const idsPerRevision = 1000;
+/** Of each kind of retry; every other event of an asset's history is kept for ever. */
+const retriesKept = 200;
 const iso = (atMs: number) => new Date(atMs).toISOString();
 
 /** @throws when nothing could be stored; the store then forgets what it had cached */
@@ -52,16 +54,16 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
   const { key, by, event } = envelope;
   const { store } = ports;
   const before = store.load();
+  const stamp = ports.stamp();
+  if (envelope.holder !== undefined) releaseOperation(envelope.holder, store, stamp.atMs);
   if (key !== null && store.isSeen(key)) {
     return { verdict: "duplicate", errors: [], effects: [], created: false, quiet: true };
   }
-  const stamp = ports.stamp();
   const next = transition(before?.state ?? null, event, { stamp, policy: ports.policy() });
   if (next.verdict === "rejected") {
     log({ event: "asset.event-rejected", fileId: before?.state.fileId ?? null, type: event.type, by });
   }
   if (key !== null && next.verdict !== "unknown" && next.verdict !== "conflict") store.markSeen(key, stamp.atMs);
-  releaseOperation(event, store, stamp.atMs);
   const quiet = isQuiet(event) && next.effects.length === 0;
   if (next.verdict === "applied" && next.state !== null) {
     const present = { state: next.state, revision: (before?.revision ?? 0) + (quiet ? 0 : 1) };
@@ -76,11 +78,9 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
   return { verdict: next.verdict, errors: next.errors, effects: next.effects, created: before === null, quiet };
 }
 
-/** A step that has reported holds its key no longer: what waited for the key may go. */
-function releaseOperation(event: EventEnvelope["event"], store: AssetStore, atMs: number): void {
-  const reported = reportedOperation(event);
-  if (reported === null) return;
-  for (const opKey of store.releaseOpTokens(reported.step, reported.op)) store.releaseOutbox(opKey, atMs);
+/** Who has reported acts no longer: what waited for the key may go. */
+function releaseOperation(holder: string, store: AssetStore, atMs: number): void {
+  for (const opKey of store.releaseOpTokens(holder, atMs)) store.releaseOutbox(opKey, atMs);
 }
 
 function enqueue(
@@ -119,5 +119,6 @@ function recordHistory(entry: {
   const { type } = entry.event;
   const detail = historyDetail(entry.event);
   entry.store.appendHistory({ revision, at: iso(entry.atMs), event: type, by: entry.by, state, detail });
+  if (isRetry(entry.event)) entry.store.trimHistory(type, retriesKept);
   log({ event: "asset.changed", fileId, revision, type, by: entry.by, state, detail });
 }

@@ -1,7 +1,5 @@
 /** Which key an operation acts on, and when two operations on one key exclude each other. Pure. */
 import type { Command } from "../schemas/command.ts";
-import type { AssetEvent } from "../schemas/event.ts";
-import { type StepRef, stepName } from "../schemas/step.ts";
 import type { OpVerb } from "./asset-door.ts";
 
 export interface Operation {
@@ -48,23 +46,4 @@ function operationKey({ type, quality }: { type: Command["type"]; quality?: stri
 export function excludes(held: { op: number; verb: OpVerb }, wanted: { op: number; verb: OpVerb }): boolean {
   if (held.op === wanted.op) return false;
   return !(held.verb === "place" && wanted.verb === "place");
-}
-
-/** The step and op that a fact reports on, so that its op token is released. */
-export function reportedOperation(event: AssetEvent): { step: string; op: number } | null {
-  const named = (step: StepRef, op: number) => ({ step: stepName(step), op });
-  switch (event.type) {
-    case "OriginalArchived":
-      return named({ kind: "archive" }, event.op);
-    case "RenditionArchived":
-      return named({ kind: "complete", quality: event.quality }, event.op);
-    case "CopyPlaced":
-    case "CopyRemoved":
-      return named({ kind: "copy", tier: event.tier, quality: event.quality }, event.op);
-    case "StepDeferred":
-    case "StepFailed":
-      return named(event.step, event.op);
-    default:
-      return null;
-  }
 }

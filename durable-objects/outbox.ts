@@ -69,8 +69,10 @@ export class Outbox {
   #heldUntilMs(row: OutboxRow): number | null {
     const { opKey, op, verb } = row;
     if (opKey === null || op === null || verb === null) return null;
-    const held = this.#ports.store.opToken(opKey, this.#ports.nowMs());
-    return held !== null && excludes(held, { op, verb }) ? held.untilMs : null;
+    const held = this.#ports.store
+      .opTokens(opKey, this.#ports.nowMs())
+      .filter((token) => excludes(token, { op, verb }));
+    return held.length === 0 ? null : Math.max(...held.map(({ untilMs }) => untilMs));
   }
 
   #command(row: OutboxRow): Command {

@@ -3,6 +3,8 @@ import type { SingleFrame, StatusFrame } from "../schemas/api.ts";
 import type { ObjectFrame } from "../schemas/runner-protocol.ts";
 
 export const progressIntervalMs = 250;
+/** To the feeds of many assets: a few hundred encodes at once must not swamp the one object that all report to. */
+export const feedProgressIntervalMs = 1_000;
 
 /** Never throws: a socket that is gone is no reason to fail the change that it would have been told of. */
 export function sendFrame(socket: WebSocket, frame: StatusFrame | ObjectFrame): void {

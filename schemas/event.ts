@@ -132,6 +132,8 @@ export const EventEnvelope = z.object({
   key: z.string().min(1).max(300).nullable(),
   /** api · webhook:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
   by: z.string().min(1).max(200),
+  /** The delivery that tells it, as it named itself when it claimed its key: only the holder's report frees the key. */
+  holder: z.string().min(1).max(200).optional(),
   event: AssetEvent,
 });
 export type EventEnvelope = z.infer<typeof EventEnvelope>;

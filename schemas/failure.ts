@@ -96,7 +96,6 @@ const table = {
     "Look at the original; retry once it is understood.",
   ),
   STEP_OVERDUE: failure("A step gave no sign in its time", true, "It is sent again by itself."),
-  TRIES_EXHAUSTED: failure("A step failed too many times", false, "Mend the cause, then retry."),
   APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", true, "Check APP_WEBHOOK_URL."),
   BAD_MESSAGE: failure("A queue message could not be read", false, "See the dead letter and mend what sent it."),
   CONFLICT: failure("The request contradicts what is known", false, "Use another file id, or send the same data."),

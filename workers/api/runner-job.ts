@@ -15,13 +15,13 @@ import {
 import { Refusal, type RefusalCode } from "../problem.ts";
 import type { Env } from "../stores/config.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
+import { sourceUrlSeconds } from "../stores/wasabi-presign.ts";
 import { assetFor } from "./asset-scope.ts";
 import { expiryAt } from "./expiry.ts";
 import { reply, route } from "./route.ts";
 import { upgradeRequest } from "./status-socket.ts";
 
 const PART_URL_SECONDS = 60 * 60;
-const SOURCE_URL_SECONDS = 6 * 60 * 60;
 
 const access = { by: "token", roles: ["runner"] } as const;
 const params = z.strictObject({ jobId: JobId });
@@ -121,7 +121,7 @@ export const runnerSource = route({
     const original = await assetDoor(env.ASSET, asset).leasedOriginal(jobId, body.lease);
     if (!original.ok) throw refused(original);
     const { key, sizeBytes, etag } = original;
-    const url = await wasabiStore(config.wasabi).presignGet(key, SOURCE_URL_SECONDS);
-    return reply(200, { url, expiresAt: expiryAt(nowMs, SOURCE_URL_SECONDS), sizeBytes, etag });
+    const url = await wasabiStore(config.wasabi).presignGet(key, sourceUrlSeconds);
+    return reply(200, { url, expiresAt: expiryAt(nowMs, sourceUrlSeconds), sizeBytes, etag });
   },
 });

@@ -39,15 +39,17 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
   const step = stepOf(command);
   const began = await answeredByDoor(door.begin(step, command.op));
   if (!began.go) return;
+  const holder = `${delivery.messageId}:${delivery.attempts}`;
+  const report = (key: string, event: AssetEvent) => tell(door, command, { key, holder }, event);
   const stopped = new AbortController();
   const stopHeartbeat = startHeartbeat(door, step, command.op, stopped);
   const timer = setTimeout(() => stopped.abort(outOfTime()), longestWorkMs);
   try {
-    const claim = (verb: OpVerb) => claimKey(door, step, command.op, verb, stopped.signal);
+    const claim = (verb: OpVerb) => claimKey(door, step, command.op, { verb, holder }, stopped.signal);
     const facts = await work({ ...bench, door, signal: stopped.signal, claim });
     // A beat that arrives after the fact would look like new work.
     await stopHeartbeat();
-    for (const fact of facts) await tell(door, command, `${command.id}:${fact.type}`, fact);
+    for (const fact of facts) await report(`${command.id}:${fact.type}`, fact);
   } catch (caught) {
     await stopHeartbeat();
     await tellFailure(stopped.signal.aborted ? stopped.signal.reason : caught);
@@ -62,14 +64,14 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
     const message = failure.message.slice(0, longestMessage);
     if (failure.retryable) {
       // The same command may be sent, and deferred, more than once: each deferral is a fact of its own.
-      const key = `${command.id}:${delivery.messageId}:${delivery.attempts}`;
-      await tell(door, command, key, { type: "StepDeferred", step, op: command.op, code, message, retryAfterMs });
+      const key = `${command.id}:${holder}`;
+      await report(key, { type: "StepDeferred", step, op: command.op, code, message, retryAfterMs });
     } else {
       const key = `${command.id}:StepFailed`;
-      await tell(door, command, key, { type: "StepFailed", step, op: command.op, code, message });
+      await report(key, { type: "StepFailed", step, op: command.op, code, message });
     }
     if (failure instanceof FailureWithFact) {
-      await tell(door, command, `${command.id}:${failure.fact.type}`, failure.fact);
+      await report(`${command.id}:${failure.fact.type}`, failure.fact);
     }
   }
 }
@@ -95,17 +97,28 @@ function startHeartbeat(door: AssetDoor, step: StepRef, op: number, stopped: Abo
   };
 }
 
-async function claimKey(door: AssetDoor, step: StepRef, op: number, verb: OpVerb, signal: AbortSignal): Promise<void> {
+async function claimKey(
+  door: AssetDoor,
+  step: StepRef,
+  op: number,
+  { verb, holder }: { verb: OpVerb; holder: string },
+  signal: AbortSignal,
+): Promise<void> {
   signal.throwIfAborted();
-  const answer = await answeredByDoor(door.claim(step, op, verb));
+  const answer = await answeredByDoor(door.claim(step, op, verb, holder));
   if (answer.granted) return;
   if (answer.reason === "stale") throw new NotWanted("a newer operation has replaced this one");
   const { retryAfterMs } = answer;
   throw new StoreFailure("NOT_READY", `Another operation holds ${stepName(step)}.`, { retryAfterMs });
 }
 
-async function tell(door: AssetDoor, command: StepCommand, key: string, event: AssetEvent): Promise<void> {
-  const result = await answeredByDoor(door.apply({ key, by: `${command.type} consumer`, event }));
+async function tell(
+  door: AssetDoor,
+  command: StepCommand,
+  { key, holder }: { key: string; holder: string },
+  event: AssetEvent,
+): Promise<void> {
+  const result = await answeredByDoor(door.apply({ key, by: `${command.type} consumer`, holder, event }));
   if (result.outcome !== "rejected" && result.outcome !== "conflict") return;
   const { id: commandId, fileId } = command;
   log({ event: "command.fact-refused", commandId, fileId, type: event.type, reason: result.reason });

@@ -1,7 +1,6 @@
 /** Client of lucid-agent: places and removes files in the LucidLink tree. Answers are checked; the agent is not trusted. */
 import { z } from "zod";
 import {
-  AgentHealth,
   AgentProblemCode,
   type PlaceRequest,
   type RemoveMode,
@@ -95,12 +94,4 @@ export async function removeFile(
 ): Promise<void> {
   const query = new URLSearchParams({ key: file.key, mode: file.mode, op: String(file.op) });
   await answerOf(RemoveResult, await ask(config, "DELETE", `/v1/files?${query}`));
-}
-
-/** A degraded agent answers too. */
-export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth> {
-  const response = await ask(config, "GET", "/healthz");
-  const parsed = AgentHealth.safeParse(await jsonOf(response));
-  if (parsed.success) return parsed.data;
-  throw new StoreFailure("LUCIDLINK_UNAVAILABLE", `The LucidLink agent answered ${response.status}.`);
 }

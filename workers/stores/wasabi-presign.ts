@@ -3,6 +3,9 @@ import { AwsClient } from "aws4fetch";
 import type { WasabiConfig } from "./config.ts";
 import { objectUrl } from "./wasabi-url.ts";
 
+/** How long a runner's URL of its original lives; one that encodes for longer asks for another. */
+export const sourceUrlSeconds = 60 * 60;
+
 interface Lifetime {
   nowMs: number;
   /** 1 second to 7 days, as S3 has it. */
