@@ -213,6 +213,25 @@ describe("callbacks", () => {
     expect(world.receiver.received).toHaveLength(4);
   });
 
+  test("are made, and the agent goes on, when the journal can be written no more", async () => {
+    await world.restart(
+      {},
+      { keepEndedMs: 0, pruneIntervalMs: 20, callback: { baseMs: 5, maxMs: 10, maxTries: 9_999 } },
+    );
+    world.receiver.answers.push(...Array<number>(9_999).fill(503));
+    await world.put(world.place());
+    await settledTransfer(world.agent.url, id);
+    const journal = path.join(world.directory, "state", "transfers");
+    await rm(journal, { recursive: true });
+    await writeFile(journal, "no directory");
+    world.receiver.answers.length = 0;
+    await until(
+      () => world.logLines,
+      (lines) => lines.includes("callback accepted") && lines.includes("the journal cannot be pruned"),
+    );
+    expect((await world.ask("GET", "/healthz", undefined, null)).status).toBe(200);
+  });
+
   test("go to the configured origin only", async () => {
     await world.restart({ LUCID_AGENT_CALLBACK_URL: "https://worker.test/v1/agent/callback" });
     const answer = await world.put(world.place());

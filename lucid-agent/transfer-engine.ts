@@ -390,9 +390,10 @@ export class TransferEngine {
     const oldestMs = this.#ports.nowMs() - this.#settings.keepEndedMs;
     for (const record of this.#book.all()) {
       if (isActive(record) || record.pending !== null || record.updatedAtMs >= oldestMs) continue;
-      await this.#lock.run(record.key, async () => {
+      const forgotten = this.#lock.run(record.key, async () => {
         if (this.#book.get(record.id) === record) await this.#drop(record, true);
       });
+      await forgotten.catch((error: unknown) => this.#ports.log.error({ err: error }, "the journal cannot be pruned"));
     }
   }
 }

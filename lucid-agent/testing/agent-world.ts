@@ -29,7 +29,7 @@ export class AgentWorld {
   receiver!: CallbackServer;
   agent!: Agent;
 
-  async start(env: Record<string, string> = {}): Promise<void> {
+  async start(env: Record<string, string> = {}, pace: Pace = {}): Promise<void> {
     const config = readConfig([], {
       LUCID_AGENT_PORT: "0",
       LUCID_AGENT_ROOT: this.root,
@@ -43,12 +43,12 @@ export class AgentWorld {
     const write = (line: string) => {
       this.logLines += line;
     };
-    this.agent = await startAgent(config, createLog("debug", { write }), hurried);
+    this.agent = await startAgent(config, createLog("debug", { write }), { ...hurried, ...pace });
   }
 
-  async restart(env: Record<string, string> = {}): Promise<void> {
+  async restart(env: Record<string, string> = {}, pace: Pace = {}): Promise<void> {
     await this.agent.stop();
-    await this.start(env);
+    await this.start(env, pace);
   }
 
   place(more: Parameters<typeof placeOf>[3] = {}): PlaceRequest {
