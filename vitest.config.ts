@@ -6,6 +6,9 @@ import { existsSync } from "node:fs";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { testBindings } from "./test/bindings.ts";
+import { offerFfmpeg } from "./test/ffmpeg-path.ts";
+
+offerFfmpeg();
 
 const migrations = existsSync("./migrations") ? await readD1Migrations("./migrations") : [];
 
