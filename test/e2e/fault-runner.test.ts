@@ -39,7 +39,8 @@ const fileIds: string[] = [];
 beforeAll(async () => {
   [clips, stack] = await Promise.all([ClipFolder.make(), StackProcess.start({ policy })]);
   client = await stack.client();
-  film = await clips.clip({ width: 960, height: 540, seconds: 3, grain: 40 });
+  // Long enough that most of the encode is still to come when its first part has arrived, on a fast machine too.
+  film = await clips.clip({ width: 960, height: 540, seconds: 6, grain: 40 });
   source = await probeMedia(film);
 });
 

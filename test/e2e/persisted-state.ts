@@ -18,6 +18,8 @@ export interface Leftovers {
 
 export const nothing: Leftovers = { openWasabiUploads: [], openEdgeUploads: [], outbox: [], timers: [] };
 
+const lockTimeoutMs = 10_000;
+
 type Row = Record<string, unknown>;
 
 function databases(folder: string): string[] {
@@ -30,7 +32,8 @@ function databases(folder: string): string[] {
 /** Rows of a query over every database of a folder that has the table. */
 function query(folder: string, table: string, sql: string): Row[] {
   return databases(folder).flatMap((path) => {
-    const database = new DatabaseSync(path, { readOnly: true });
+    // workerd writes meanwhile, and recovers a journal after a kill: both lock the file for a moment.
+    const database = new DatabaseSync(path, { readOnly: true, timeout: lockTimeoutMs });
     try {
       const has = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").get(table);
       return has === undefined ? [] : (database.prepare(sql).all() as Row[]);
