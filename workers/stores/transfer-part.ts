@@ -1,0 +1,55 @@
+/**
+ * The arithmetic of moving an object to R2 in parts. A *transfer part* is what one uploadPart takes; it holds whole
+ * *digest parts*, whose SHA-256 was recorded when the bytes were first written.
+ */
+import type { PartRange } from "./part-digest.ts";
+
+const mib = 1024 ** 2;
+/** Large parts need few requests; above this, a part that fails costs more than the requests that it saved. */
+const transferPartTargetBytes = 64 * mib;
+/** R2 takes this many in one object. */
+const mostParts = 10_000;
+/** What one message may move: a consumer lives 15 minutes. */
+const messageBytes = 256 * mib;
+/** A worker has six connections; each part has one open at a time. */
+const mostPartsAtOnce = 4;
+
+/** Whole digest parts, as many as fit into 64 MiB (at least one); more where 10,000 of those would not hold the object. */
+export function edgeTransferPartBytes(sizeBytes: number, digestPartBytes: number): number {
+  const digestsThatFit = Math.floor(transferPartTargetBytes / digestPartBytes);
+  const digestsNeeded = Math.ceil(Math.ceil(sizeBytes / mostParts) / digestPartBytes);
+  return digestPartBytes * Math.max(1, digestsThatFit, digestsNeeded);
+}
+
+export interface TransferPlan {
+  sizeBytes: number;
+  /** Of a transfer part: a whole multiple of `digestPartBytes`. */
+  partSizeBytes: number;
+  digestPartBytes: number;
+}
+
+export interface TransferPart extends PartRange {
+  /** Indexes into the object's list of digests: `from` up to, not including, `to`. */
+  digests: { from: number; to: number };
+}
+
+/** An empty object has one empty part. */
+export function transferPartCount({ sizeBytes, partSizeBytes }: TransferPlan): number {
+  return Math.max(1, Math.ceil(sizeBytes / partSizeBytes));
+}
+
+/** @throws RangeError for a part that the object does not have */
+export function transferPart(n: number, plan: TransferPlan): TransferPart {
+  const { sizeBytes, partSizeBytes, digestPartBytes } = plan;
+  if (!Number.isInteger(n) || n < 1 || n > transferPartCount(plan)) throw new RangeError(`there is no part ${n}`);
+  const from = (n - 1) * partSizeBytes;
+  const partBytes = Math.min(partSizeBytes, sizeBytes - from);
+  const firstDigest = from / digestPartBytes;
+  const digestCount = Math.max(1, Math.ceil(partBytes / digestPartBytes));
+  return { n, from, sizeBytes: partBytes, digests: { from: firstDigest, to: firstDigest + digestCount } };
+}
+
+/** How many parts one message moves, all at the same time. */
+export function partsPerMessage(partSizeBytes: number): number {
+  return Math.min(mostPartsAtOnce, Math.max(1, Math.floor(messageBytes / partSizeBytes)));
+}
