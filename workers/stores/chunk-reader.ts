@@ -3,8 +3,8 @@
  * hashes and a socket. Streams that cannot fill a buffer are read as they come.
  */
 export interface ChunkReader {
-  /** null at the end. */
-  next(): Promise<Uint8Array | null>;
+  /** At most `mostBytes`; null at the end. */
+  next(mostBytes?: number): Promise<Uint8Array | null>;
   cancel(reason: unknown): Promise<void>;
 }
 
@@ -14,8 +14,9 @@ export function chunkReader(source: ReadableStream<Uint8Array>): ChunkReader {
   const filling = fillingReader(source);
   if (filling === null) return plainReader(source.getReader());
   return {
-    async next() {
-      const { done, value } = await filling.readAtLeast(chunkBytes, new Uint8Array(chunkBytes));
+    async next(mostBytes = chunkBytes) {
+      const wantedBytes = Math.min(chunkBytes, mostBytes);
+      const { done, value } = await filling.readAtLeast(wantedBytes, new Uint8Array(wantedBytes));
       if (value !== undefined && value.length > 0) return value;
       return done ? null : new Uint8Array();
     },
@@ -24,10 +25,17 @@ export function chunkReader(source: ReadableStream<Uint8Array>): ChunkReader {
 }
 
 function plainReader(reader: ReadableStreamDefaultReader<Uint8Array>): ChunkReader {
+  let rest: Uint8Array = new Uint8Array();
   return {
-    async next() {
-      const { done, value } = await reader.read();
-      return done ? null : value;
+    async next(mostBytes = Number.POSITIVE_INFINITY) {
+      if (rest.length === 0) {
+        const { done, value } = await reader.read();
+        if (done) return null;
+        rest = value;
+      }
+      const chunk = rest.subarray(0, mostBytes);
+      rest = rest.subarray(chunk.length);
+      return chunk;
     },
     cancel: (reason) => reader.cancel(reason),
   };

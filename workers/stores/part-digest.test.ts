@@ -9,6 +9,7 @@ import {
   multipartEtag,
   partRanges,
   provePartList,
+  verified,
 } from "./part-digest.ts";
 import { StoreFailure } from "./store-failure.ts";
 
@@ -99,4 +100,77 @@ test("a destination that fails is told as such, and ends the reading", async () 
   const stream = digested(endless, 1024 ** 3, options);
   await expect(moveDigested(stream, () => Promise.reject(refused))).rejects.toBe(refused);
   await cancelled;
+});
+
+/** Three digest parts of a text, cut into chunks that end nowhere near them. */
+async function expectedOf(text: string, partSizeBytes: number) {
+  const ranges = partRanges(text.length, partSizeBytes);
+  return Promise.all(
+    ranges.map(async ({ n, from, sizeBytes }) => ({
+      n,
+      sizeBytes,
+      sha256: await sha(text.slice(from, from + sizeBytes)),
+    })),
+  );
+}
+
+/** What a destination that wants every byte has got when the body ends or fails. */
+async function readAll(body: ReadableStream<Uint8Array>) {
+  let got = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of body) got += decoder.decode(chunk, { stream: true });
+  return got;
+}
+
+test("a stream of several digest parts arrives whole, however it is cut", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.string({ unit: "binary-ascii", maxLength: 60 }),
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 25 }),
+      async (text, partSizeBytes, chunkBytes) => {
+        const chunks = text.match(new RegExp(`[^]{1,${chunkBytes}}`, "g")) ?? [];
+        const stream = verified(streamOf(...chunks), await expectedOf(text, partSizeBytes), options);
+        expect((await moveDigested(stream, readAll)).sent).toBe(text);
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
+
+test.each([0, 5, 9, 10, 19, 20, 23])("a wrong byte at %d never lets its part through whole", async (wrongAt) => {
+  const text = "abcdefghijklmnopqrstuvwx";
+  const wrong = `${text.slice(0, wrongAt)}!${text.slice(wrongAt + 1)}`;
+  const stream = verified(streamOf(...(wrong.match(/.{1,7}/g) ?? [])), await expectedOf(text, 10), options);
+  let got = "";
+  const moving = moveDigested(stream, async (body) => {
+    for await (const chunk of body) got += new TextDecoder().decode(chunk);
+  });
+  await expect(moving).rejects.toMatchObject({ code: "CHECKSUM_MISMATCH" });
+  expect(got.length).toBeLessThan(Math.min(text.length, (Math.floor(wrongAt / 10) + 1) * 10));
+});
+
+test.each([
+  ["short", "ended early", "abc"],
+  ["long", "more than it announced", "abcde"],
+])("a %s source of digest parts never ends its body", async (_name, message, text) => {
+  let ended = false;
+  const stream = verified(streamOf(text), await expectedOf("abcd", 2), options);
+  const moving = moveDigested(stream, async (body) => {
+    await readAll(body);
+    ended = true;
+  });
+  await expect(moving).rejects.toThrow(message);
+  expect(ended).toBe(false);
+});
+
+test("a signal ends the move with its reason, though the source is silent", async () => {
+  const stopped = new AbortController();
+  const silent = new ReadableStream<Uint8Array>({ pull: () => new Promise(() => undefined) });
+  const signal = stopped.signal;
+  const stream = verified(silent, await expectedOf("abcd", 2), { ...options, signal });
+  const moving = moveDigested(stream, readAll);
+  const reason = new Error("no longer wanted");
+  setTimeout(() => stopped.abort(reason), 10);
+  await expect(moving).rejects.toBe(reason);
 });

@@ -64,11 +64,11 @@ export async function provePartList(parts: readonly PartDigest[], sizeBytes: num
   }
 }
 
-export interface DigestedStream {
-  /** Of exactly the announced length. */
+export interface DigestedStream<Found = PartHashes> {
+  /** Of exactly the announced length; ends only once all of it is proven. */
   body: ReadableStream<Uint8Array>;
   /** @throws StoreFailure with the code `blame` when the source fell silent, broke off, was short or was long */
-  finished: Promise<PartHashes>;
+  finished: Promise<Found>;
   /** Stops reading and fails the body; harmless once it has ended. */
   cancel(reason: unknown): void;
 }
@@ -78,11 +78,13 @@ interface StreamOptions {
   stallMs: number;
   /** What a fault of the source is called. */
   blame: FailureCode;
+  /** Ends it early; its reason is what is thrown then. */
+  signal?: AbortSignal;
   also?: WritableStreamDefaultWriter<Uint8Array> | undefined;
 }
 
 /**
- * Hashes a stream while it flows into its destination, one chunk at a time.
+ * Hashes a stream while it flows into its destination, a few chunks at a time.
  * `also` takes the same bytes, for a digest that spans several parts.
  */
 export function digested(
@@ -90,70 +92,168 @@ export function digested(
   sizeBytes: number,
   options: StreamOptions,
 ): DigestedStream {
-  const { readable, writable } = new FixedLengthStream(sizeBytes);
-  const cancelled = new AbortController();
-  const pumping = pump(source, writable.getWriter(), sizeBytes, { ...options, signal: cancelled.signal });
-  // Looked at by moveDigested; marked as handled because the destination may fail first.
-  pumping.catch(() => undefined);
-  return { body: readable, finished: pumping, cancel: (reason) => cancelled.abort(reason) };
+  const part = { sizeBytes, hasher: () => hasherOf("MD5", "SHA-256"), prove: () => undefined };
+  return flowing(source, [part], options, ([found]) => ({ md5: found?.[0] ?? "", sha256: found?.[1] ?? "" }));
 }
 
+/** A part of a stream, and what was recorded of it when it was written. */
+export interface ExpectedPart {
+  n: number;
+  sizeBytes: number;
+  sha256: string;
+}
+
+/**
+ * Compares a stream with the recorded digests while it flows, one after the other. The last chunk of each part is held
+ * back until its digest is the expected one, so that a destination which wants the whole length never gets wrong bytes
+ * whole. `finished` also throws StoreFailure CHECKSUM_MISMATCH.
+ */
+export function verified(
+  source: ReadableStream<Uint8Array>,
+  expected: readonly ExpectedPart[],
+  options: Omit<StreamOptions, "also">,
+): DigestedStream<void> {
+  const parts = expected.map(({ n, sizeBytes, sha256 }) => ({
+    sizeBytes,
+    hasher: () => hasherOf("SHA-256"),
+    prove([found]: string[]) {
+      if (found === sha256) return;
+      throw new StoreFailure("CHECKSUM_MISMATCH", `Part ${n} of the source is not the part that was written.`);
+    },
+  }));
+  return flowing(source, parts, options, () => undefined);
+}
+
+interface FlowingPart {
+  sizeBytes: number;
+  hasher(): Hasher;
+  /** Throws when these are not its digests. */
+  prove(found: string[]): void;
+}
+
+function flowing<Found>(
+  source: ReadableStream<Uint8Array>,
+  parts: readonly FlowingPart[],
+  options: StreamOptions,
+  outcome: (found: string[][]) => Found,
+): DigestedStream<Found> {
+  const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  const { readable, writable } = new FixedLengthStream(sizeBytes);
+  const cancelled = new AbortController();
+  const signal = options.signal ? AbortSignal.any([cancelled.signal, options.signal]) : cancelled.signal;
+  const finished = pump(source, writable.getWriter(), parts, { ...options, signal }).then(outcome);
+  // Looked at by moveDigested; marked as handled because the destination may fail first.
+  finished.catch(() => undefined);
+  return { body: readable, finished, cancel: (reason) => cancelled.abort(reason) };
+}
+
+interface Hasher {
+  write(chunk: Uint8Array): Promise<unknown>;
+  /** In hex, in the order of the algorithms. */
+  end(): Promise<string[]>;
+  abort(reason: unknown): void;
+}
+
+function hasherOf(...algorithms: ("MD5" | "SHA-256")[]): Hasher {
+  const streams = algorithms.map((algorithm) => new crypto.DigestStream(algorithm));
+  const writers = streams.map((stream) => stream.getWriter());
+  return {
+    write: (chunk) => Promise.all(writers.map((writer) => writer.write(chunk))),
+    async end() {
+      await Promise.all(writers.map((writer) => writer.close()));
+      return Promise.all(streams.map(async (stream) => hexOf(await stream.digest)));
+    },
+    abort(reason) {
+      for (const { digest } of streams) digest.catch(() => undefined);
+      for (const writer of writers) writer.abort(reason).catch(() => undefined);
+    },
+  };
+}
+
+/** Whoever reads the body has given up on it, and can say why better than its stream can. */
+class DestinationLost extends Error {
+  override readonly name = "DestinationLost";
+}
+
+/** Reads a chunk while the one before is written: two chunks are held at a time, however long the stream is. */
 async function pump(
   source: ReadableStream<Uint8Array>,
   destination: WritableStreamDefaultWriter<Uint8Array>,
-  sizeBytes: number,
+  parts: readonly FlowingPart[],
   { stallMs, blame, also, signal }: StreamOptions & { signal: AbortSignal },
-): Promise<PartHashes> {
+): Promise<string[][]> {
   const reader = chunkReader(source);
-  const md5 = new crypto.DigestStream("MD5");
-  const sha256 = new crypto.DigestStream("SHA-256");
-  const hashers = [md5.getWriter(), sha256.getWriter()];
   const fault = (message: string, cause?: unknown) => new StoreFailure(blame, message, { cause });
   const broken = (cause: unknown): never => {
     throw fault("The source broke off while it was read.", cause);
   };
+  const next = async (mostBytes: number): Promise<Uint8Array | null> => {
+    for (;;) {
+      const read = reader.next(mostBytes).catch(broken);
+      const chunk = await within(read, stallMs, () => fault("The source fell silent."));
+      signal.throwIfAborted();
+      if (chunk === null || chunk.length > 0) return chunk;
+    }
+  };
+  let writing: Promise<unknown> = Promise.resolve();
+  const write = async (chunk: Uint8Array) => {
+    await writing;
+    const written = destination.write(chunk).catch(lost);
+    writing = Promise.all([written, also?.write(chunk)]);
+    writing.catch(() => undefined);
+  };
+  let hasher: Hasher | null = null;
   const abort = () => {
     void destination.abort(signal.reason).catch(() => undefined);
     void reader.cancel(signal.reason).catch(() => undefined);
   };
   signal.addEventListener("abort", abort, { once: true });
   try {
-    let passedBytes = 0;
-    for (;;) {
-      const chunk = await within(reader.next().catch(broken), stallMs, () => fault("The source fell silent."));
-      if (signal.aborted) throw signal.reason;
-      if (chunk === null) break;
-      passedBytes += chunk.length;
-      if (passedBytes > sizeBytes) throw fault("The source sent more than it announced.");
-      await Promise.all([destination, ...hashers, ...(also ? [also] : [])].map((writer) => writer.write(chunk)));
+    signal.throwIfAborted();
+    const found: string[][] = [];
+    for (const part of parts) {
+      hasher = part.hasher();
+      let held: Uint8Array | null = null;
+      for (let leftBytes = part.sizeBytes; leftBytes > 0; leftBytes -= held.length) {
+        if (held !== null) await write(held);
+        held = await next(leftBytes);
+        if (held === null) throw fault("The source ended early.");
+        await hasher.write(held);
+      }
+      if (part === parts.at(-1) && (await next(1)) !== null) throw fault("The source sent more than it announced.");
+      const digests = await hasher.end();
+      part.prove(digests);
+      found.push(digests);
+      if (held !== null) await write(held);
     }
-    if (passedBytes < sizeBytes) throw fault("The source ended early.");
-    await Promise.all([destination, ...hashers].map((writer) => writer.close()));
-    return { md5: hexOf(await md5.digest), sha256: hexOf(await sha256.digest) };
+    await writing;
+    await destination.close().catch(lost);
+    return found;
   } catch (error) {
-    for (const digest of [md5.digest, sha256.digest]) digest.catch(() => undefined);
-    await Promise.allSettled([
-      destination.abort(error),
-      reader.cancel(error),
-      ...hashers.map((writer) => writer.abort(error)),
-    ]);
-    throw error;
+    const reason = signal.aborted ? signal.reason : error;
+    hasher?.abort(reason);
+    await Promise.allSettled([destination.abort(reason), reader.cancel(reason)]);
+    throw reason;
   } finally {
     signal.removeEventListener("abort", abort);
   }
 }
 
+const lost = (cause: unknown): never => {
+  throw new DestinationLost("The destination stopped reading.", { cause });
+};
+
 /** Sends a stream through its digests into `send`; a fault of the source is told as such, not as the destination's. */
-export async function moveDigested<T>(
-  stream: DigestedStream,
+export async function moveDigested<T, Found>(
+  stream: DigestedStream<Found>,
   send: (body: ReadableStream<Uint8Array>) => Promise<T>,
-): Promise<{ sent: T; hashes: PartHashes }> {
+): Promise<{ sent: T; hashes: Found }> {
   const sending = send(stream.body).catch((error: unknown) => {
     stream.cancel(error);
     throw error;
   });
   const [sent, hashes] = await Promise.allSettled([sending, stream.finished]);
-  if (hashes.status === "rejected" && hashes.reason instanceof StoreFailure) throw hashes.reason;
+  if (hashes.status === "rejected" && !(hashes.reason instanceof DestinationLost)) throw hashes.reason;
   if (sent.status === "rejected") throw sent.reason;
   if (hashes.status === "rejected") throw hashes.reason;
   return { sent: sent.value, hashes: hashes.value };

@@ -1,110 +1,219 @@
 /**
- * Brings a proxy to R2 and shows nothing of it before it is proven: each part is hashed while it streams and compared
- * with the digest that was recorded when the bytes were first written. Memory: a few chunks for each part under way.
+ * Brings a proxy to R2 and shows nothing of it before it is proven: every digest part is hashed while it streams, and
+ * its end is held back until it matches the digest that was recorded when the bytes were first written. Memory: two
+ * chunks for each part under way.
  */
 import type { CompositeSha256 } from "../../schemas/checksum.ts";
 import type { EdgeKey } from "../../schemas/key.ts";
-import { digested, moveDigested, type PartRange, partRanges } from "./part-digest.ts";
-import { askR2, checkedEdgeKey, type EdgeObject, edgeObjectOf, edgeOptions } from "./r2.ts";
+import { type ExpectedPart, moveDigested, type PartRange, partRanges, verified } from "./part-digest.ts";
+import { askR2, checkedEdgeKey, type EdgeObject, edgeObjectOf, edgeOptions, headEdge } from "./r2.ts";
 import { StoreFailure } from "./store-failure.ts";
+import { edgeTransferPartBytes, type TransferPlan, transferPart, transferPartCount } from "./transfer-part.ts";
 
 const shortTimeoutMs = 30_000;
 const completeTimeoutMs = 2 * 60_000;
-const partsAtOnce = 3;
+const partsAtOnce = 4;
 const stallMs = 30_000;
-/** R2 takes up to 5 GiB in one put; above one part we use multipart anyway. */
 const transferTimeoutMs = (sizeBytes: number) => 60_000 + Math.ceil(sizeBytes / 256);
+
+/** Opens a range of the source, pinned to the verified version. */
+type ReadSource = (range: PartRange) => Promise<ReadableStream<Uint8Array>>;
 
 export interface EdgePlacement {
   key: EdgeKey;
   sizeBytes: number;
   sha256: CompositeSha256;
-  /** Of every part in order, proven to add up to `sha256` (see provePartList). */
+  /** Of every digest part in order, proven to add up to `sha256` (see provePartList). */
   partSha256: readonly string[];
-  /** Opens one part of the source, pinned to the verified version. */
-  read(part: PartRange): Promise<ReadableStream<Uint8Array>>;
+  read: ReadSource;
   /** Asked once, just before the copy becomes visible. Throws to stop: nothing of it stays then. */
   claim(): Promise<void>;
   signal: AbortSignal;
 }
 
-/** @throws StoreFailure CHECKSUM_MISMATCH, SIZE_MISMATCH, R2_UNAVAILABLE, or what `read` and `claim` throw */
-export async function placeEdge(bucket: R2Bucket, placement: EdgePlacement): Promise<EdgeObject> {
-  const key = checkedEdgeKey(placement.key);
-  const parts = partRanges(placement.sizeBytes, placement.sha256.partSizeBytes);
-  if (parts.length !== placement.partSha256.length) {
-    throw new StoreFailure("CHECKSUM_MISMATCH", "The recorded parts do not add up to the recorded size.");
-  }
-  const [whole] = parts;
-  const placed =
-    parts.length === 1 && whole !== undefined
-      ? await placeWhole(bucket, key, whole, placement)
-      : await placeParts(bucket, key, parts, placement);
-  if (placed.sizeBytes !== placement.sizeBytes) {
-    throw new StoreFailure("SIZE_MISMATCH", "R2 holds another size than was sent.", { retryable: true });
-  }
-  return placed;
-}
-
-/** R2 itself compares the SHA-256 and keeps nothing that differs. */
-async function placeWhole(bucket: R2Bucket, key: EdgeKey, part: PartRange, placement: EdgePlacement) {
-  const [sha256] = placement.partSha256;
-  if (sha256 === undefined) throw new StoreFailure("CHECKSUM_MISMATCH", "The rendition has no recorded digest.");
-  const source = await placement.read(part);
-  await placement.claim();
-  const stream = digested(source, part.sizeBytes, { stallMs, blame: "WASABI_UNAVAILABLE" });
-  const { sent } = await moveDigested(stream, (body) =>
-    askR2("a put", transferTimeoutMs(part.sizeBytes), () =>
-      bucket.put(key, body, { ...edgeOptions(placement.sha256), sha256 }),
-    ),
+/** The metadata is fixed now, so what the completed object says of itself is what its parts were compared with. */
+export async function openEdgeUpload(bucket: R2Bucket, key: EdgeKey, sha256: CompositeSha256): Promise<string> {
+  const checked = checkedEdgeKey(key);
+  const upload = await askR2("a new upload", shortTimeoutMs, () =>
+    bucket.createMultipartUpload(checked, edgeOptions(sha256)),
   );
-  return edgeObjectOf(sent);
+  return upload.uploadId;
 }
 
-async function placeParts(bucket: R2Bucket, key: EdgeKey, parts: PartRange[], placement: EdgePlacement) {
-  const options = edgeOptions(placement.sha256);
-  const upload = await askR2("a new upload", shortTimeoutMs, () => bucket.createMultipartUpload(key, options));
+export interface EdgePartMove {
+  key: EdgeKey;
+  uploadId: string;
+  part: PartRange;
+  digestPartBytes: number;
+  /** Of the digest parts that this part holds, in order. */
+  expectedSha256: readonly string[];
+  read: ReadSource;
+  /** Ends the move early; its reason is thrown, and nothing is stored. */
+  signal: AbortSignal;
+}
+
+export interface EdgePart {
+  n: number;
+  /** Changes when the same part is moved again: only the last one completes. */
+  etag: string;
+}
+
+/**
+ * Moves one part, which is stored only if every digest in it matches. Moving it again replaces it.
+ * @throws StoreFailure CHECKSUM_MISMATCH, UPLOAD_LOST (retryable: a new upload must begin), WASABI_UNAVAILABLE for a
+ * source that is silent, short or long, R2_UNAVAILABLE; or what `read` throws, or the signal's reason
+ */
+export async function moveEdgePart(bucket: R2Bucket, move: EdgePartMove): Promise<EdgePart> {
+  const { part, signal, uploadId } = move;
+  const key = checkedEdgeKey(move.key);
+  const expected = expectedParts(part, move.digestPartBytes, move.expectedSha256);
+  signal.throwIfAborted();
+  const stream = verified(await move.read(part), expected, { stallMs, blame: "WASABI_UNAVAILABLE", signal });
+  const upload = bucket.resumeMultipartUpload(key, uploadId);
+  const { sent } = await moveDigested(stream, (body) =>
+    askR2("a part", transferTimeoutMs(part.sizeBytes), () => upload.uploadPart(part.n, body)),
+  );
+  return { n: sent.partNumber, etag: sent.etag };
+}
+
+export interface EdgeCompletion {
+  key: EdgeKey;
+  uploadId: string;
+  /** All of them, in any order. */
+  parts: readonly EdgePart[];
+  sizeBytes: number;
+  sha256: CompositeSha256;
+}
+
+/**
+ * Makes the object visible. Where the upload is gone the object decides: an earlier delivery may have completed it.
+ * @throws StoreFailure UPLOAD_LOST (retryable: a new upload must begin) also when a part is not the one that was named,
+ * SIZE_MISMATCH, R2_UNAVAILABLE
+ */
+export async function completeEdgeUpload(bucket: R2Bucket, completion: EdgeCompletion): Promise<EdgeObject> {
+  const { uploadId, sizeBytes, sha256 } = completion;
+  const key = checkedEdgeKey(completion.key);
+  const parts = completion.parts
+    .map(({ n, etag }) => ({ partNumber: n, etag }))
+    .sort((a, b) => a.partNumber - b.partNumber);
+  const upload = bucket.resumeMultipartUpload(key, uploadId);
   try {
-    const uploaded = await sendParts(upload, parts, placement);
-    await placement.claim();
-    return edgeObjectOf(await askR2("a completion", completeTimeoutMs, () => upload.complete(uploaded)));
+    const placed = await askR2("a completion", completeTimeoutMs, () => upload.complete(parts));
+    return ofSize(edgeObjectOf(placed), sizeBytes);
   } catch (error) {
-    await askR2("an abortion", shortTimeoutMs, () => upload.abort()).catch(() => undefined);
+    if (!(error instanceof StoreFailure && error.code === "UPLOAD_LOST")) throw error;
+    const present = await headEdge(bucket, key);
+    if (present?.sizeBytes === sizeBytes && present.sha256 === sha256.composite) return present;
     throw error;
   }
 }
 
-async function sendParts(upload: R2MultipartUpload, parts: PartRange[], placement: EdgePlacement) {
-  const waiting = [...parts];
-  const uploaded: R2UploadedPart[] = [];
+/** Nobody may write into the upload any more. Gone already counts as done. */
+export async function abortEdgeUpload(bucket: R2Bucket, key: EdgeKey, uploadId: string): Promise<void> {
+  const upload = bucket.resumeMultipartUpload(checkedEdgeKey(key), uploadId);
+  try {
+    await askR2("an abortion", shortTimeoutMs, () => upload.abort());
+  } catch (error) {
+    if (!(error instanceof StoreFailure && error.code === "UPLOAD_LOST")) throw error;
+  }
+}
+
+/**
+ * Places an object of a single transfer part with one put, which shows only if every digest matches.
+ * @throws StoreFailure CHECKSUM_MISMATCH, SIZE_MISMATCH, WASABI_UNAVAILABLE, R2_UNAVAILABLE; or what `read` and `claim`
+ * throw, or the signal's reason
+ */
+export async function placeWholeEdge(bucket: R2Bucket, placement: EdgePlacement): Promise<EdgeObject> {
+  const { sizeBytes, sha256, signal } = placement;
+  const key = checkedEdgeKey(placement.key);
+  const whole = { n: 1, from: 0, sizeBytes };
+  const expected = expectedParts(whole, sha256.partSizeBytes, placement.partSha256);
+  signal.throwIfAborted();
+  const source = await placement.read(whole);
+  await claimed(placement, source);
+  const stream = verified(source, expected, { stallMs, blame: "WASABI_UNAVAILABLE", signal });
+  const [only] = expected;
+  // Where one digest is that of the whole, R2 compares it as well.
+  const proof = expected.length === 1 && only !== undefined ? { sha256: only.sha256 } : {};
+  const { sent } = await moveDigested(stream, (body) =>
+    askR2("a put", transferTimeoutMs(sizeBytes), () => bucket.put(key, body, { ...edgeOptions(sha256), ...proof })),
+  );
+  return ofSize(edgeObjectOf(sent), sizeBytes);
+}
+
+/** A source that nobody will read holds a connection until it is let go. */
+async function claimed({ claim }: EdgePlacement, source: ReadableStream<Uint8Array>): Promise<void> {
+  try {
+    await claim();
+  } catch (error) {
+    await source.cancel(error).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Names each digest part that lies in a part of the object. */
+function expectedParts(part: PartRange, digestPartBytes: number, sha256: readonly string[]): ExpectedPart[] {
+  const ranges = partRanges(part.sizeBytes, digestPartBytes);
+  const firstDigest = Math.floor(part.from / digestPartBytes);
+  const expected = ranges.flatMap(({ n, sizeBytes }) => {
+    const digest = sha256[n - 1];
+    return digest === undefined ? [] : [{ n: firstDigest + n, sizeBytes, sha256: digest }];
+  });
+  if (expected.length === ranges.length && sha256.length === ranges.length) return expected;
+  throw new StoreFailure("CHECKSUM_MISMATCH", "The recorded parts do not add up to the recorded size.");
+}
+
+function ofSize(placed: EdgeObject, sizeBytes: number): EdgeObject {
+  if (placed.sizeBytes === sizeBytes) return placed;
+  throw new StoreFailure("SIZE_MISMATCH", "R2 holds another size than was sent.", { retryable: true });
+}
+
+/** @throws StoreFailure CHECKSUM_MISMATCH, SIZE_MISMATCH, R2_UNAVAILABLE, or what `read` and `claim` throw */
+export async function placeEdge(bucket: R2Bucket, placement: EdgePlacement): Promise<EdgeObject> {
+  const { key, sizeBytes, sha256, partSha256 } = placement;
+  const digestPartBytes = sha256.partSizeBytes;
+  // Refused before anything is opened; the parts look at their own again.
+  expectedParts({ n: 1, from: 0, sizeBytes }, digestPartBytes, partSha256);
+  const plan = { sizeBytes, digestPartBytes, partSizeBytes: edgeTransferPartBytes(sizeBytes, digestPartBytes) };
+  if (transferPartCount(plan) === 1) return placeWholeEdge(bucket, placement);
+  const uploadId = await openEdgeUpload(bucket, key, sha256);
+  try {
+    const parts = await moveParts(bucket, uploadId, placement, plan);
+    await placement.claim();
+    return await completeEdgeUpload(bucket, { key, uploadId, parts, sizeBytes, sha256 });
+  } catch (error) {
+    await abortEdgeUpload(bucket, key, uploadId).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function moveParts(
+  bucket: R2Bucket,
+  uploadId: string,
+  { key, partSha256, read, signal: given }: EdgePlacement,
+  plan: TransferPlan,
+): Promise<EdgePart[]> {
+  const count = transferPartCount(plan);
+  const moved: EdgePart[] = [];
   const stopped = new AbortController();
-  const signal = AbortSignal.any([stopped.signal, placement.signal]);
-  const worker = async () => {
-    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
-      signal.throwIfAborted();
-      uploaded.push(await sendPart(upload, part, placement));
+  const signal = AbortSignal.any([stopped.signal, given]);
+  let n = 1;
+  const mover = async () => {
+    while (n <= count) {
+      const part = transferPart(n++, plan);
+      const expectedSha256 = partSha256.slice(part.digests.from, part.digests.to);
+      const { digestPartBytes } = plan;
+      moved.push(await moveEdgePart(bucket, { key, uploadId, part, digestPartBytes, expectedSha256, read, signal }));
     }
   };
-  const workers = Array.from({ length: Math.min(partsAtOnce, parts.length) }, worker);
+  const movers = Array.from({ length: Math.min(partsAtOnce, count) }, mover);
   try {
-    await Promise.all(workers);
+    await Promise.all(movers);
   } catch (error) {
     stopped.abort(error);
     // An upload is aborted only when nobody writes into it any more.
-    await Promise.allSettled(workers);
+    await Promise.allSettled(movers);
     throw error;
   }
-  return uploaded.sort((a, b) => a.partNumber - b.partNumber);
-}
-
-async function sendPart(upload: R2MultipartUpload, part: PartRange, placement: EdgePlacement): Promise<R2UploadedPart> {
-  const source = await placement.read(part);
-  const stream = digested(source, part.sizeBytes, { stallMs, blame: "WASABI_UNAVAILABLE" });
-  const { sent, hashes } = await moveDigested(stream, (body) =>
-    askR2("a part", transferTimeoutMs(part.sizeBytes), () => upload.uploadPart(part.n, body)),
-  );
-  if (hashes.sha256 !== placement.partSha256[part.n - 1]) {
-    throw new StoreFailure("CHECKSUM_MISMATCH", `Part ${part.n} in Wasabi is not the part that was written.`);
-  }
-  return sent;
+  return moved;
 }

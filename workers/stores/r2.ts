@@ -29,6 +29,8 @@ function r2Failure(operation: string, cause: unknown): StoreFailure {
   const code = /\((\d{5})\)/.exec(cause instanceof Error ? cause.message : "")?.[1] ?? null;
   const told = `R2 refused ${operation}${code === null ? "" : ` (${code})`}.`;
   if (code === "10037" || code === "10014") return new StoreFailure("CHECKSUM_MISMATCH", told, { cause });
+  // No such upload, or no such part in it. Begun again it may succeed: Wasabi still has the bytes.
+  if (code === "10024" || code === "10025") return new StoreFailure("UPLOAD_LOST", told, { cause, retryable: true });
   if (code === "10039") return new StoreFailure("RANGE_NOT_SATISFIABLE", told, { cause });
   return new StoreFailure("R2_UNAVAILABLE", told, { cause });
 }
