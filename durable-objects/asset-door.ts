@@ -10,6 +10,7 @@ import type { EdgeKey, OriginalKey, ProxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import type { RunnerRefusal } from "../schemas/runner-protocol.ts";
 import type { StepRef } from "../schemas/step.ts";
+import type { MovedPart, TransferPlan } from "../schemas/transfer.ts";
 
 /**
  * `applied`: state changed · `duplicate`: this key was seen before · `ignored`: late, changes nothing · `rejected`: a
@@ -27,6 +28,19 @@ export interface ApplyResult {
 
 /** `go: false` means that the command is no longer wanted: the consumer acks and does nothing. */
 export type BeginAnswer = { go: true } | { go: false; reason: string };
+
+/** The upload that the parts go to: another that was recorded first wins, and whoever opened this one aborts it. */
+export type OpenAnswer = { go: true; uploadId: string } | { go: false; reason: string };
+
+/** One message's parts, and the delivery that moves them: nobody else does while it gives signs of life. */
+export interface PartsHold {
+  uploadId: string;
+  parts: readonly number[];
+  holder: string;
+}
+
+/** `parts`: those that are still to be moved. */
+export type PartsAnswer = { go: true; parts: number[] } | { go: false; reason: string };
 
 /** `busy`: an operation of another kind holds the key until it reports or its token ends. */
 export type ClaimAnswer =
@@ -66,10 +80,20 @@ export interface AssetDoor {
    * another delivery of the same command: that one may still act.
    */
   claim(step: StepRef, op: number, verb: OpVerb, holder: string): Promise<ClaimAnswer>;
+  /** Records an upload that a consumer has opened, before its first part. */
+  openTransfer(step: StepRef, op: number, plan: TransferPlan): Promise<OpenAnswer>;
+  /** As `begin`, for some parts of a transfer. */
+  beginParts(step: StepRef, op: number, hold: PartsHold): Promise<PartsAnswer>;
+  /** The parts of a transfer that lie in its upload, in order. */
+  movedParts(uploadId: string): Promise<MovedPart[]>;
+
   /** The parts of a rendition's upload, in order, as its runner reported them. */
   uploadedParts(uploadId: string): Promise<PartDigest[]>;
-  /** Composite-checksum parts of an archived rendition, so that a copy can be checked part by part. */
-  partDigests(quality: Quality, jobId: string): Promise<PartDigest[]>;
+  /**
+   * Composite-checksum parts of an archived rendition, so that a copy can be checked part by part.
+   * @param range first and last part wanted, from 1; all of them when it is not given
+   */
+  partDigests(quality: Quality, jobId: string, range?: { first: number; last: number }): Promise<PartDigest[]>;
 
   /** The runner asks for part URLs: checks the lease, tells the upload already recorded, if any. */
   openPart(jobId: string, lease: string, quality: Quality): Promise<PartAnswer>;

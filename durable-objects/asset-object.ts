@@ -12,6 +12,7 @@ import type { Evidence } from "../schemas/evidence.ts";
 import { edgeKey, proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
+import type { MovedPart, TransferPlan } from "../schemas/transfer.ts";
 import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
 import { sendCommand } from "../workers/stores/queues.ts";
@@ -21,14 +22,17 @@ import type {
   AssetDoor,
   BeginAnswer,
   ClaimAnswer,
+  OpenAnswer,
   OpVerb,
   PartAnswer,
+  PartsAnswer,
+  PartsHold,
   ProxyLocation,
 } from "./asset-door.ts";
 import { AssetStore } from "./asset-store.ts";
 import { type Decision, decide } from "./decision.ts";
 import { feedsOf } from "./feed-door.ts";
-import { isCurrent, leaseRefusal, renditionOf, verbOf } from "./machine/authority.ts";
+import { isCurrent, leaseRefusal, renditionOf, stepOf, verbOf } from "./machine/authority.ts";
 import { copyOn } from "./machine/placement.ts";
 import type { Timer } from "./machine/timer.ts";
 import { viewAsset } from "./machine/view.ts";
@@ -36,6 +40,7 @@ import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
 import { broadcast, feedProgressIntervalMs, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
+import { beginParts, openTransfer, type TransferPorts } from "./transfer-session.ts";
 
 const seenForMs = 14 * 24 * 3600 * 1000;
 /** A timer whose event changes nothing is a bug; it must not spin the alarm. */
@@ -106,12 +111,24 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return { granted: true, untilMs };
   }
 
-  async uploadedParts(uploadId: string): Promise<PartDigest[]> {
-    return this.#store.parts(uploadId);
+  async openTransfer(step: StepRef, op: number, plan: TransferPlan): Promise<OpenAnswer> {
+    return openTransfer(step, op, plan, this.#transferPorts(step, op));
   }
 
-  async partDigests(quality: Quality, jobId: string): Promise<PartDigest[]> {
-    return this.#store.partsOfRendition(quality, jobId);
+  async beginParts(step: StepRef, op: number, hold: PartsHold): Promise<PartsAnswer> {
+    return beginParts(step, op, hold, this.#transferPorts(step, op));
+  }
+
+  async movedParts(uploadId: string): Promise<MovedPart[]> {
+    return this.#store.transfers.moved(uploadId);
+  }
+
+  async uploadedParts(uploadId: string): Promise<PartDigest[]> {
+    return this.#store.transfers.parts(uploadId);
+  }
+
+  async partDigests(quality: Quality, jobId: string, range?: { first: number; last: number }): Promise<PartDigest[]> {
+    return this.#store.transfers.partsOfRendition(quality, jobId, range);
   }
 
   async openPart(jobId: string, lease: string, quality: Quality): Promise<PartAnswer> {
@@ -139,7 +156,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded anew.
     const renditionJobId = renditionOf(this.#present().state, quality)?.jobId ?? jobId;
     this.#commit({ key: null, by: "api", event: { type: "UploadOpened", lease, quality, key, ...upload } }, () =>
-      this.#store.recordTransfer({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() }),
+      this.#store.transfers.record({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() }),
     );
     return this.openPart(jobId, lease, quality);
   }
@@ -277,6 +294,19 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     }
   }
 
+  #transferPorts(step: StepRef, op: number): TransferPorts {
+    return {
+      store: this.#store.transfers,
+      step: () => {
+        const state = this.#store.load()?.state;
+        return state !== undefined && isCurrent(state, step, op) ? stepOf(state, step) : null;
+      },
+      commit: (envelope) => this.#commit(envelope),
+      nowMs: Date.now,
+      holdMs: this.#policy().silentWatchdogMs,
+    };
+  }
+
   #runnerPorts(): RunnerPorts {
     const { wasabi, policy } = readConfig(this.env);
     return {
@@ -284,7 +314,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       state: () => this.#store.load()?.state ?? null,
       commit: (envelope) => this.#commit(envelope),
       commitUploaded: (envelope, uploadId, parts) =>
-        this.#commit(envelope, () => this.#store.recordParts(uploadId, parts)),
+        this.#commit(envelope, () => this.#store.transfers.recordParts(uploadId, parts)),
       grantSource: async ({ key, sizeBytes, etag }) => ({
         url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceUrlSeconds }),
         expiresAt: iso(Date.now() + sourceUrlSeconds * 1000),

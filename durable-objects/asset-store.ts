@@ -1,15 +1,15 @@
 /**
- * The Asset object's tables, and nothing else: every method is synchronous SQL, so that callers can group them in one
+ * The Asset object's tables, but for those of its uploads, and nothing else: every method is synchronous SQL, so that callers can group them in one
  * transaction. docs/storage-schema.md describes each table.
  */
 import { type HistoryEntry, HistoryEntry as HistoryEntrySchema } from "../schemas/asset.ts";
 import { loadAssetState, type StoredAsset } from "../schemas/asset-state.ts";
-import { PartDigest } from "../schemas/checksum.ts";
 import { AssetEvent } from "../schemas/event.ts";
 import { Evidence } from "../schemas/evidence.ts";
 import type { OpVerb } from "./asset-door.ts";
 import type { EvidenceChange } from "./evidence.ts";
 import type { Timer } from "./machine/timer.ts";
+import { TransferStore } from "./transfer-store.ts";
 
 const tables = [
   `CREATE TABLE IF NOT EXISTS asset (
@@ -22,12 +22,6 @@ const tables = [
   `CREATE TABLE IF NOT EXISTS history (
      revision INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL, by TEXT NOT NULL, state TEXT NOT NULL,
      detail TEXT NOT NULL)`,
-  `CREATE TABLE IF NOT EXISTS transfer (
-     upload_id TEXT PRIMARY KEY, quality TEXT NOT NULL, job_id TEXT NOT NULL, key TEXT NOT NULL,
-     part_size_bytes INTEGER NOT NULL, opened_at_ms INTEGER NOT NULL) WITHOUT ROWID`,
-  `CREATE TABLE IF NOT EXISTS transfer_part (
-     upload_id TEXT NOT NULL, n INTEGER NOT NULL, size_bytes INTEGER NOT NULL, etag TEXT NOT NULL, md5 TEXT NOT NULL,
-     sha256 TEXT NOT NULL, PRIMARY KEY (upload_id, n)) WITHOUT ROWID`,
   `CREATE TABLE IF NOT EXISTS op_token (
      key TEXT NOT NULL, holder TEXT NOT NULL, op INTEGER NOT NULL, verb TEXT NOT NULL, until_ms INTEGER NOT NULL,
      PRIMARY KEY (key, holder)) WITHOUT ROWID`,
@@ -62,11 +56,13 @@ export interface Revision {
 }
 
 export class AssetStore {
+  readonly transfers: TransferStore;
   readonly #sql: SqlStorage;
   #present: Revision | null | undefined;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
+    this.transfers = new TransferStore(sql);
     for (const table of tables) sql.exec(table);
   }
 
@@ -274,67 +270,5 @@ export class AssetStore {
     const keys = [...this.#sql.exec("SELECT key FROM op_token WHERE holder = ?", holder)];
     this.#sql.exec("DELETE FROM op_token WHERE holder = ? OR until_ms <= ?", holder, atMs);
     return keys.map(({ key }) => String(key));
-  }
-
-  recordTransfer(transfer: {
-    uploadId: string;
-    quality: string;
-    jobId: string;
-    key: string;
-    partSizeBytes: number;
-    atMs: number;
-  }): void {
-    this.#sql.exec(
-      `INSERT OR IGNORE INTO transfer (upload_id, quality, job_id, key, part_size_bytes, opened_at_ms)
-       VALUES (?, ?, ?, ?, ?, ?)`,
-      transfer.uploadId,
-      transfer.quality,
-      transfer.jobId,
-      transfer.key,
-      transfer.partSizeBytes,
-      transfer.atMs,
-    );
-  }
-
-  recordParts(uploadId: string, parts: readonly PartDigest[]): void {
-    for (const { n, sizeBytes, etag, md5, sha256 } of parts) {
-      this.#sql.exec(
-        `INSERT OR REPLACE INTO transfer_part (upload_id, n, size_bytes, etag, md5, sha256) VALUES (?, ?, ?, ?, ?, ?)`,
-        uploadId,
-        n,
-        sizeBytes,
-        etag,
-        md5,
-        sha256,
-      );
-    }
-  }
-
-  parts(uploadId: string): PartDigest[] {
-    const rows = this.#sql.exec(
-      `SELECT n, size_bytes AS sizeBytes, etag, md5, sha256 FROM transfer_part WHERE upload_id = ? ORDER BY n`,
-      uploadId,
-    );
-    return [...rows].map((row) => PartDigest.parse(row));
-  }
-
-  /** The part digests of the newest upload of a rendition that has any: what its archived object is made of. */
-  partsOfRendition(quality: string, jobId: string): PartDigest[] {
-    const row = this.#sql
-      .exec(
-        `SELECT upload_id FROM transfer WHERE quality = ? AND job_id = ?
-           AND EXISTS (SELECT 1 FROM transfer_part p WHERE p.upload_id = transfer.upload_id)
-         ORDER BY opened_at_ms DESC LIMIT 1`,
-        quality,
-        jobId,
-      )
-      .next();
-    return row.done ? [] : this.parts(String(row.value.upload_id));
-  }
-
-  /** An aborted upload's parts are of no use any more. */
-  dropTransfer(uploadId: string): void {
-    this.#sql.exec("DELETE FROM transfer_part WHERE upload_id = ?", uploadId);
-    this.#sql.exec("DELETE FROM transfer WHERE upload_id = ?", uploadId);
   }
 }

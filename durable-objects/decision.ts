@@ -3,6 +3,7 @@
  * history line, the timers, the evidence. Synchronous, so that nothing can come between reading the state and writing it.
  */
 import type { Asset, Progress } from "../schemas/asset.ts";
+import type { StoredAsset } from "../schemas/asset-state.ts";
 import type { EventEnvelope } from "../schemas/event.ts";
 import type { Policy } from "../schemas/policy.ts";
 import { log } from "../workers/log.ts";
@@ -11,7 +12,8 @@ import { evidenceChange } from "./evidence.ts";
 import { historyDetail } from "./history-detail.ts";
 import type { Context } from "./machine/rule.ts";
 import { timersOf } from "./machine/timer.ts";
-import { isQuiet, isRetry, type Transition, transition } from "./machine/transition.ts";
+import { transfersOf } from "./machine/transfer.ts";
+import { isQuiet, isRound, type Transition, transition } from "./machine/transition.ts";
 import { viewAsset } from "./machine/view.ts";
 import { operationOf } from "./operation.ts";
 
@@ -69,6 +71,7 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
     const present = { state: next.state, revision: (before?.revision ?? 0) + (quiet ? 0 : 1) };
     store.save(present);
     store.replaceTimers(timersOf(next.state));
+    noteParts(event, next.state, store);
     const evidence = evidenceChange(envelope, next.state, stamp.atMs);
     if (evidence !== null) store.noteEvidence(evidence);
     const asset = viewAsset(present.state, present.revision, ports.policy(), ports.progress());
@@ -78,8 +81,17 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
   return { verdict: next.verdict, errors: next.errors, effects: next.effects, created: before === null, quiet };
 }
 
+/** The list of moved parts lies beside the state, which stays small whatever the object's size. */
+function noteParts(event: EventEnvelope["event"], state: StoredAsset, { transfers }: AssetStore): void {
+  if (event.type === "PartsMoved") transfers.recordMoved(event.uploadId, event.parts);
+  const completes =
+    event.type === "OriginalArchived" || event.type === "RenditionArchived" || event.type === "CopyPlaced";
+  if (completes) transfers.pruneMoved(transfersOf(state).map(({ uploadId }) => uploadId));
+}
+
 /** Who has reported acts no longer: what waited for the key may go. */
 function releaseOperation(holder: string, store: AssetStore, atMs: number): void {
+  store.transfers.releaseHolds(holder);
   for (const opKey of store.releaseOpTokens(holder, atMs)) store.releaseOutbox(opKey, atMs);
 }
 
@@ -93,7 +105,7 @@ function enqueue(
   for (const [index, effect] of effects.entries()) {
     if (effect.type === "EndLease") continue;
     if (effect.type === "PublishCatalogue") store.dropUnsent("PublishCatalogue");
-    if (effect.type === "AbortUpload") store.dropTransfer(effect.uploadId);
+    if (effect.type === "AbortUpload" || effect.type === "AbortEdgeUpload") store.transfers.drop(effect.uploadId);
     const body = effect.type === "NotifyApp" ? { ...effect, timestamp: iso(atMs), asset } : effect;
     const operation = operationOf(effect);
     const row = {
@@ -119,6 +131,6 @@ function recordHistory(entry: {
   const { type } = entry.event;
   const detail = historyDetail(entry.event);
   entry.store.appendHistory({ revision, at: iso(entry.atMs), event: type, by: entry.by, state, detail });
-  if (isRetry(entry.event)) entry.store.trimHistory(type, retriesKept);
+  if (isRound(entry.event)) entry.store.trimHistory(type, retriesKept);
   log({ event: "asset.changed", fileId, revision, type, by: entry.by, state, detail });
 }

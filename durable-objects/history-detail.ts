@@ -23,6 +23,12 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "StepDue":
     case "StepOverdue":
       return { step: stepName(event.step) };
+    case "TransferOpened": {
+      const { key, parts, partSizeBytes } = event.plan;
+      return { step: stepName(event.step), key, parts, partSizeBytes };
+    }
+    case "PartsMoved":
+      return { step: stepName(event.step), parts: event.parts.map(({ n }) => n) };
     case "UploadOpened":
       return { quality: event.quality, key: event.key };
     case "RenditionUploaded":

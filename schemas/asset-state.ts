@@ -12,6 +12,7 @@ import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from 
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
+import { Transfer } from "./transfer.ts";
 
 const AtMs = z.int().nonnegative();
 
@@ -39,6 +40,8 @@ export const Step = z.object({
   /** When to act next (backoff over, or watchdog); null when idle. */
   deadlineAtMs: AtMs.nullable(),
   problem: StepProblem.nullable(),
+  /** The upload under way, of an object that moves in parts. Documents written before there were any have none. */
+  transfer: Transfer.nullable().default(null),
 });
 export type Step = z.infer<typeof Step>;
 

@@ -9,9 +9,12 @@ import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { Etag, FileId, JobId, SizeBytes } from "./id.ts";
 import { EdgeKey, EditorKey, OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
+import { TransferStage, UploadId } from "./transfer.ts";
 
 const base = { id: z.string().min(1).max(200), fileId: FileId };
 const op = z.int().positive();
+/** Commands that copy an object of any size; messages sent before there were stages open. */
+const stage = TransferStage.default({ type: "open" });
 
 /** A verified Wasabi object, as the source of copies and the ground for removing them. */
 export const ArchivedProxy = z.object({ key: ProxyKey, etag: Etag, sizeBytes: SizeBytes, sha256: CompositeSha256 });
@@ -22,6 +25,7 @@ export const ArchiveOriginal = z.object({
   ...base,
   type: z.literal("ArchiveOriginal"),
   op,
+  stage,
   sourceKey: z.string().min(1).max(1024),
   key: OriginalKey,
   sizeBytes: SizeBytes,
@@ -34,6 +38,7 @@ export const IngestOriginal = z.object({
   ...base,
   type: z.literal("IngestOriginal"),
   op,
+  stage,
   url: z.url(),
   key: OriginalKey,
   sizeBytes: SizeBytes,
@@ -57,7 +62,7 @@ export const CompleteUpload = z.object({
   quality: Quality,
   jobId: JobId,
   key: ProxyKey,
-  uploadId: z.string().min(1).max(2048),
+  uploadId: UploadId,
   sizeBytes: SizeBytes,
   sha256: CompositeSha256,
 });
@@ -65,8 +70,15 @@ export const CompleteUpload = z.object({
 export const AbortUpload = z.object({
   ...base,
   type: z.literal("AbortUpload"),
-  key: ProxyKey,
-  uploadId: z.string().min(1).max(2048),
+  key: z.union([OriginalKey, ProxyKey]),
+  uploadId: UploadId,
+});
+
+export const AbortEdgeUpload = z.object({
+  ...base,
+  type: z.literal("AbortEdgeUpload"),
+  key: EdgeKey,
+  uploadId: UploadId,
 });
 
 /** A Wasabi proxy is gone: bring it back from a placed R2 copy whose checksum matches. */
@@ -74,6 +86,7 @@ export const RestoreArchive = z.object({
   ...base,
   type: z.literal("RestoreArchive"),
   op,
+  stage,
   quality: Quality,
   jobId: JobId,
   key: ProxyKey,
@@ -87,6 +100,7 @@ const copyBase = { ...base, op, quality: Quality, jobId: JobId };
 export const PlaceEdgeCopy = z.object({
   ...copyBase,
   type: z.literal("PlaceEdgeCopy"),
+  stage,
   key: EdgeKey,
   source: ArchivedProxy,
 });
@@ -144,6 +158,7 @@ export const Command = z.discriminatedUnion("type", [
   EnqueueTranscode,
   CompleteUpload,
   AbortUpload,
+  AbortEdgeUpload,
   RestoreArchive,
   PlaceEdgeCopy,
   RemoveEdgeCopy,
@@ -166,6 +181,7 @@ export const queueOf: Readonly<Record<Command["type"], QueueName>> = {
   EnqueueTranscode: "transcode",
   CompleteUpload: "archive",
   AbortUpload: "archive",
+  AbortEdgeUpload: "r2",
   RestoreArchive: "archive",
   PlaceEdgeCopy: "r2",
   RemoveEdgeCopy: "r2",

@@ -68,6 +68,7 @@ const commands: CommandType[] = [
   {
     ...base,
     type: "ArchiveOriginal",
+    stage: { type: "open" },
     op: 1,
     sourceKey: "incoming/a+b.mov",
     key: originalKey(upload),
@@ -77,6 +78,7 @@ const commands: CommandType[] = [
   {
     ...base,
     type: "IngestOriginal",
+    stage: { type: "open" },
     op: 1,
     url: "https://x.example/a",
     key: originalKey(upload),
@@ -86,8 +88,8 @@ const commands: CommandType[] = [
   { ...base, type: "EnqueueTranscode", jobId: copy.jobId, generation: 1, priority: 50 },
   { ...copy, type: "CompleteUpload", key: archive.key, uploadId: "u", ...content(1) },
   { ...base, type: "AbortUpload", key: archive.key, uploadId: "u" },
-  { ...copy, type: "RestoreArchive", key: archive.key, from: r2, ...content(1) },
-  { ...copy, type: "PlaceEdgeCopy", key: r2, source: archive },
+  { ...copy, type: "RestoreArchive", stage: { type: "open" }, key: archive.key, from: r2, ...content(1) },
+  { ...copy, type: "PlaceEdgeCopy", stage: { type: "open" }, key: r2, source: archive },
   { ...copy, type: "RemoveEdgeCopy", key: r2, archive },
   { ...copy, type: "RemoveEdgeCopy", key: r2, archive: null },
   { ...copy, type: "PlaceEditorCopy", key: lucid, source: archive },
@@ -113,7 +115,10 @@ describe("commands", () => {
   });
 
   test("an op of 0, that of a step never asked for, is no command's", () => {
-    expect(Command.safeParse({ ...copy, type: "PlaceEdgeCopy", key: r2, source: archive, op: 0 }).success).toBe(false);
+    expect(
+      Command.safeParse({ ...copy, type: "PlaceEdgeCopy", stage: { type: "open" }, key: r2, source: archive, op: 0 })
+        .success,
+    ).toBe(false);
   });
 
   test("each goes to a queue, and each queue has its dead letters", () => {

@@ -4,13 +4,14 @@
  * lease they were made under, so that late and stale ones are told apart.
  */
 import { z } from "zod";
-import { CompositeSha256, Sha256Hex } from "./checksum.ts";
+import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
 import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
 import { StepRef } from "./step.ts";
+import { MovedPart, mostPartsPerMessage, Sha256Midstate, TransferPlan, UploadId } from "./transfer.ts";
 
 export const UploadSource = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("wasabi"), key: z.string().min(1).max(1024) }),
@@ -111,8 +112,22 @@ export const AssetEvent = z.discriminatedUnion("type", [
     code: FailureCode,
     message,
     retryAfterMs: z.int().nonnegative().nullable(),
+    /** Of a transfer's message: those of its parts that did not move. */
+    parts: z.array(PartNumber).max(mostPartsPerMessage).optional(),
+    /** The open transfer cannot be completed any more: its upload is lost, or its source is another one now. */
+    startOver: z.boolean().optional(),
   }),
   z.object({ type: z.literal("StepFailed"), ...stepFact, code: FailureCode, message }),
+  /** A consumer has opened an upload for an object that moves in parts. The first one recorded wins. */
+  z.object({ type: z.literal("TransferOpened"), ...stepFact, plan: TransferPlan }),
+  /** Parts of an open transfer lie in its upload, each proven. */
+  z.object({
+    type: z.literal("PartsMoved"),
+    ...stepFact,
+    uploadId: UploadId,
+    parts: z.array(MovedPart).min(1).max(mostPartsPerMessage),
+    midstate: Sha256Midstate.nullable(),
+  }),
   /** Timer: the step's backoff has passed. */
   z.object({ type: z.literal("StepDue"), ...stepFact }),
   /** Timer: the step gave no sign in its time. */

@@ -56,6 +56,11 @@ const table = {
     true,
     "Check that the source answers ranged reads; it is tried again.",
   ),
+  SOURCE_CHANGED: failure(
+    "The source changed while it was read",
+    true,
+    "It is read again from its start; if it repeats, stop writing to it.",
+  ),
   SOURCE_EXPIRED: failure("The source URL has expired", true, "A fresh one is issued by itself."),
   SOURCE_REFUSED: failure(
     "The source URL was refused",

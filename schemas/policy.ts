@@ -5,6 +5,7 @@ import { defaultLadder, LadderPolicy, Quality } from "./ladder.ts";
 const DurationMs = z.int().positive();
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
+const mib = 1024 ** 2;
 
 const RetentionDays = z.record(Quality, z.number().positive());
 
@@ -50,6 +51,19 @@ export const Policy = z.object({
   transcodeAttempts: z.int().positive().default(3),
   /** Tries of a step whose failure is not an outage (a wrong checksum, say). */
   stepAttempts: z.int().positive().default(5),
+  /** What is larger moves in parts of about this size, by a message for every four (256 MiB at most). S3 wants 5 MiB. */
+  transferPartBytes: z
+    .int()
+    .min(5 * mib)
+    .default(64 * mib),
+  /** S3 copies at most 5 GiB inside a bucket in one request: what is larger is copied in parts. */
+  singleCopyBytes: z
+    .int()
+    .positive()
+    .max(5 * 1024 * mib)
+    .default(5 * 1024 * mib),
+  /** Messages of one transfer that are out at the same time: its speed, and what it may take from others. */
+  transferWindow: z.int().min(1).max(16).default(6),
   deleteGraceMs: DurationMs.default(7 * dayMs),
 });
 export type Policy = z.infer<typeof Policy>;

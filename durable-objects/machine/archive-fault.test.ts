@@ -4,7 +4,8 @@ import type { AssetEvent } from "../../schemas/event.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
 import { upload } from "../../test/simulation/asset-sample.ts";
-import { reach, type World } from "../../test/simulation/world.ts";
+import { reach } from "../../test/simulation/reach.ts";
+import type { World } from "../../test/simulation/world.ts";
 import type { Transition } from "./transition.ts";
 
 const commandTypes = (transition: Transition) => commandsIn(transition).map(({ type }) => type);

@@ -2,32 +2,38 @@
 import type { Job, JobState } from "../../schemas/asset-state.ts";
 import type { EventOf } from "../../schemas/event.ts";
 import { originalKey } from "../../schemas/key.ts";
+import type { TransferStage } from "../../schemas/transfer.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
 import type { JobEvent } from "./subject.ts";
+import { probingStages } from "./transfer.ts";
+import { advanceTransfer, beginTransfer } from "./transfer-rule.ts";
 
 type Of<Type extends JobEvent["type"]> = Extract<JobEvent, { type: Type }>;
 type JobRule<Type extends JobEvent["type"]> = Rule<JobState, Job, Of<Type>>;
 
-/** Sends the command that verifies the original or brings it in. */
-function commandArchive({ asset, effects }: Draft): void {
+/** Sends the command that verifies the original or brings it in, a message for each stage. */
+function commandArchive({ asset, effects }: Draft, stages: readonly TransferStage[]): void {
   const common = {
     op: asset.job.archive.op,
     key: originalKey(asset),
     sizeBytes: asset.sizeBytes,
     sha256: asset.sha256,
   };
-  effects.push(
-    asset.upload.kind === "wasabi"
-      ? { type: "ArchiveOriginal", sourceKey: asset.upload.key, ...common }
-      : { type: "IngestOriginal", url: asset.upload.url, ...common },
-  );
+  const { upload } = asset;
+  for (const stage of stages) {
+    effects.push(
+      upload.kind === "wasabi"
+        ? { type: "ArchiveOriginal", sourceKey: upload.key, ...common, stage }
+        : { type: "IngestOriginal", url: upload.url, ...common, stage },
+    );
+  }
 }
 
 export function startArchive(draft: Draft, job: Job): void {
   job.state = "received";
   clock.intend(job.archive, draft.policy.queuedWatchdogMs, draft);
-  commandArchive(draft);
+  commandArchive(draft, probingStages(job.archive));
 }
 
 export function failJob(job: Job): void {
@@ -70,6 +76,32 @@ export const beginArchive: JobRule<"StepBegan"> = {
   },
 };
 
+function goOnArchiving(draft: Draft, stages: TransferStage[] | null): Verdict {
+  if (stages === null) return "ignored";
+  commandArchive(draft, stages);
+  return "applied";
+}
+
+export const openArchive: JobRule<"TransferOpened"> = {
+  name: "openArchive",
+  says: "The original is large: an upload is open for it, and its first parts are asked for.",
+  to: [],
+  run(draft, job, event) {
+    if (event.step.kind !== "archive") return "ignored";
+    return goOnArchiving(draft, beginTransfer(job.archive, event, draft));
+  },
+};
+
+export const advanceArchive: JobRule<"PartsMoved"> = {
+  name: "advanceArchive",
+  says: "Parts of the original have arrived: the next are asked for, or the completion after the last.",
+  to: [],
+  run(draft, job, event) {
+    if (event.step.kind !== "archive") return "ignored";
+    return goOnArchiving(draft, advanceTransfer(job.archive, event, draft));
+  },
+};
+
 export const deferArchive: JobRule<"StepDeferred"> = {
   name: "deferArchive",
   says: "The original cannot be archived yet: again after a backoff; failed when it stays missing or the tries are used up.",
@@ -103,8 +135,11 @@ export const failArchive: JobRule<"StepFailed"> = {
 function resendArchive(phases: ("queued" | "running" | "waiting")[]) {
   return (draft: Draft, job: Job, event: EventOf<"StepDue" | "StepOverdue">): Verdict => {
     if (event.step.kind !== "archive" || !clock.isDue(job.archive, event.op, phases, draft)) return "ignored";
-    if (clock.sendAfterSilence(job.archive, draft.policy.queuedWatchdogMs, draft)) commandArchive(draft);
-    else failJob(job);
+    if (clock.sendAfterSilence(job.archive, draft.policy.queuedWatchdogMs, draft)) {
+      commandArchive(draft, probingStages(job.archive));
+    } else {
+      failJob(job);
+    }
     return "applied";
   };
 }

@@ -1,8 +1,10 @@
 /** The commands of the copy machine, and the ground that each needs: a rendition verified in Wasabi. */
 import type { ArchivedProxy } from "../../schemas/command.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
+import type { TransferStage } from "../../schemas/transfer.ts";
 import type { Draft } from "./rule.ts";
 import type { CopySubject } from "./subject.ts";
+import { probingStages } from "./transfer.ts";
 
 export function archivedProxy({ asset }: Draft, { rendition }: CopySubject): ArchivedProxy | null {
   const { etag, sizeBytes, sha256, quality } = rendition;
@@ -10,16 +12,22 @@ export function archivedProxy({ asset }: Draft, { rendition }: CopySubject): Arc
   return { key: proxyKey(asset, quality), etag, sizeBytes, sha256 };
 }
 
-export function commandPlace(draft: Draft, subject: CopySubject): void {
+/** @param stages of a copy on R2; the agent moves LucidLink's as a whole */
+export function commandPlace(
+  draft: Draft,
+  subject: CopySubject,
+  stages: readonly TransferStage[] = probingStages(subject.copy.step),
+): void {
   const source = archivedProxy(draft, subject);
   if (source === null) throw new Error("a copy is placed only from a verified Wasabi object");
   const { rendition, copy } = subject;
   const common = { op: copy.step.op, quality: rendition.quality, jobId: rendition.jobId, source };
-  draft.effects.push(
-    copy.tier === "r2"
-      ? { type: "PlaceEdgeCopy", key: edgeKey(rendition.jobId, rendition.quality), ...common }
-      : { type: "PlaceEditorCopy", key: editorKey(draft.asset, rendition.quality), ...common },
-  );
+  if (copy.tier === "lucidlink") {
+    draft.effects.push({ type: "PlaceEditorCopy", key: editorKey(draft.asset, rendition.quality), ...common });
+    return;
+  }
+  const key = edgeKey(rendition.jobId, rendition.quality);
+  for (const stage of stages) draft.effects.push({ type: "PlaceEdgeCopy", key, ...common, stage });
 }
 
 /** An agent that has begun goes on by itself: it is asked how it stands rather than told again. */

@@ -1,6 +1,7 @@
 /** The copy machine: every state × every event, one named rule. */
 import type { CopyState } from "../../schemas/asset-state.ts";
 import * as copy from "./copy-rule.ts";
+import * as step from "./copy-step-rule.ts";
 import { ignore, type Table } from "./rule.ts";
 import type { CopyEvent, CopySubject } from "./subject.ts";
 
@@ -14,6 +15,8 @@ const late = {
   RetentionElapsed: ignore,
   CopyWithdrawn: ignore,
   StepBegan: ignore,
+  TransferOpened: ignore,
+  PartsMoved: ignore,
   StepDeferred: ignore,
   StepFailed: ignore,
   StepDue: ignore,
@@ -34,12 +37,14 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
     SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
     CopyWithdrawn: copy.withdraw,
-    StepBegan: copy.beginCopy,
-    StepDeferred: copy.deferPlace,
-    StepFailed: copy.failPlace,
-    StepDue: copy.placeDue,
-    StepOverdue: copy.placeOverdue,
-    RetryRequested: copy.retryPlace,
+    StepBegan: step.beginCopy,
+    TransferOpened: step.openPlace,
+    PartsMoved: step.advancePlace,
+    StepDeferred: step.deferPlace,
+    StepFailed: step.failPlace,
+    StepDue: step.placeDue,
+    StepOverdue: step.placeOverdue,
+    RetryRequested: step.retryPlace,
   },
   placed: {
     ...late,
@@ -55,11 +60,11 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
     CopyRemoved: copy.recordRemoved,
     ProxyRequested: copy.promoteLater,
     CopyWithdrawn: copy.keepRemoving,
-    StepBegan: copy.beginCopy,
-    StepDeferred: copy.deferRemove,
-    StepFailed: copy.failRemove,
-    StepDue: copy.removeDue,
-    StepOverdue: copy.removeOverdue,
+    StepBegan: step.beginCopy,
+    StepDeferred: step.deferRemove,
+    StepFailed: step.failRemove,
+    StepDue: step.removeDue,
+    StepOverdue: step.removeOverdue,
   },
   evicted: {
     ...late,
@@ -73,6 +78,6 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
     CopyRemoved: copy.recordGone,
     ProxyRequested: copy.promote,
     CopyWithdrawn: copy.withdraw,
-    RetryRequested: copy.retryPlace,
+    RetryRequested: step.retryPlace,
   },
 };

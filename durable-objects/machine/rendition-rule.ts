@@ -2,9 +2,12 @@
 import type { RenditionState, StoredRendition } from "../../schemas/asset-state.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
 import { edgeKey, proxyKey } from "../../schemas/key.ts";
+import type { TransferStage } from "../../schemas/transfer.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
 import type { RenditionEvent } from "./subject.ts";
+import { probingStages } from "./transfer.ts";
+import { advanceTransfer, beginTransfer } from "./transfer-rule.ts";
 
 type Of<Type extends RenditionEvent["type"]> = Extract<RenditionEvent, { type: Type }>;
 type RenditionRule<Type extends RenditionEvent["type"]> = Rule<RenditionState, StoredRendition, Of<Type>>;
@@ -31,19 +34,26 @@ function commandComplete({ effects }: Draft, rendition: StoredRendition): void {
   });
 }
 
-function commandRestore({ asset, effects }: Draft, rendition: StoredRendition): void {
+function commandRestore(
+  { asset, effects }: Draft,
+  rendition: StoredRendition,
+  stages: readonly TransferStage[] = probingStages(rendition.step),
+): void {
   const { sizeBytes, sha256 } = rendition;
   if (sizeBytes === null || sha256 === null) throw new Error("an archived rendition without its checksum");
-  effects.push({
-    type: "RestoreArchive",
-    op: rendition.step.op,
-    quality: rendition.quality,
-    jobId: rendition.jobId,
-    key: proxyKey(asset, rendition.quality),
-    from: edgeKey(rendition.jobId, rendition.quality),
-    sizeBytes,
-    sha256,
-  });
+  for (const stage of stages) {
+    effects.push({
+      type: "RestoreArchive",
+      op: rendition.step.op,
+      stage,
+      quality: rendition.quality,
+      jobId: rendition.jobId,
+      key: proxyKey(asset, rendition.quality),
+      from: edgeKey(rendition.jobId, rendition.quality),
+      sizeBytes,
+      sha256,
+    });
+  }
 }
 
 function mine(rendition: StoredRendition, event: Of<"StepBegan" | "StepDeferred" | "StepFailed">): boolean {
@@ -171,6 +181,26 @@ export const beginStep: RenditionRule<"StepBegan"> = {
     clock.begin(rendition.step, draft.policy.silentWatchdogMs, draft);
     return "applied";
   },
+};
+
+function goOnRestoring(draft: Draft, rendition: StoredRendition, stages: TransferStage[] | null): Verdict {
+  if (stages === null) return "ignored";
+  commandRestore(draft, rendition, stages);
+  return "applied";
+}
+
+export const openRestore: RenditionRule<"TransferOpened"> = {
+  name: "openRestore",
+  says: "What is to be restored is large: an upload is open for it, and its first parts are asked for.",
+  to: [],
+  run: (draft, rendition, event) => goOnRestoring(draft, rendition, beginTransfer(rendition.step, event, draft)),
+};
+
+export const advanceRestore: RenditionRule<"PartsMoved"> = {
+  name: "advanceRestore",
+  says: "Parts are back in Wasabi: the next are asked for, or the completion after the last.",
+  to: [],
+  run: (draft, rendition, event) => goOnRestoring(draft, rendition, advanceTransfer(rendition.step, event, draft)),
 };
 
 export const deferStep: RenditionRule<"StepDeferred"> = {

@@ -13,6 +13,8 @@ const late = {
   RenditionArchived: ignore,
   ArchiveLost: ignore,
   StepBegan: ignore,
+  TransferOpened: ignore,
+  PartsMoved: ignore,
   StepDeferred: ignore,
   StepFailed: ignore,
   StepDue: ignore,
@@ -38,6 +40,13 @@ export const renditionTable: Table<RenditionState, StoredRendition, RenditionEve
   },
   uploaded: { ...late, ...steps, StepDue: rendition.completeDue, StepOverdue: rendition.completeOverdue },
   archived: { ...late, ArchiveLost: rendition.loseArchive },
-  missing: { ...late, ...steps, StepDue: rendition.restoreDue, StepOverdue: rendition.restoreOverdue },
+  missing: {
+    ...late,
+    ...steps,
+    TransferOpened: rendition.openRestore,
+    PartsMoved: rendition.advanceRestore,
+    StepDue: rendition.restoreDue,
+    StepOverdue: rendition.restoreOverdue,
+  },
   failed: { ...late, EncodingBegan: rendition.beginEncoding },
 };

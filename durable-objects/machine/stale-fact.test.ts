@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { originalKey } from "../../schemas/key.ts";
 import { content, upload } from "../../test/simulation/asset-sample.ts";
-import { reach, type World } from "../../test/simulation/world.ts";
+import { reach } from "../../test/simulation/reach.ts";
+import type { World } from "../../test/simulation/world.ts";
 
 const archiveStep = { kind: "archive" } as const;
 

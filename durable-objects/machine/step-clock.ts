@@ -6,6 +6,7 @@ import type { Step } from "../../schemas/asset-state.ts";
 import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
 import type { Backoff } from "../../schemas/policy.ts";
 import type { Context } from "./rule.ts";
+import { oweAll, oweDeferred } from "./transfer.ts";
 
 /** Outages: they last as long as they last, and never use up a step's tries. */
 const outages: ReadonlySet<FailureCode> = new Set([
@@ -29,6 +30,7 @@ export const idleStep = (): Step => ({
   sends: 0,
   deadlineAtMs: null,
   problem: null,
+  transfer: null,
 });
 
 export function isOpen(step: Step): boolean {
@@ -44,6 +46,7 @@ export function intend(step: Step, watchdogMs: number, { stamp }: Context): void
   step.sends = 1;
   step.deadlineAtMs = stamp.atMs + watchdogMs;
   step.problem = null;
+  step.transfer = null;
 }
 
 /** The same command once more, after its backoff or because nobody gave a sign; the watchdog's patience doubles. */
@@ -67,11 +70,14 @@ export function sendAfterSilence(step: Step, watchdogMs: number, context: Contex
       return false;
     }
   }
+  if (step.phase !== "waiting") oweAll(step);
   sendAgain(step, watchdogMs, context);
   return true;
 }
 
+/** Messages of a transfer that still work while it waits out a backoff do not end the wait. */
 export function begin(step: Step, silenceMs: number, { stamp }: Context): void {
+  if (step.transfer !== null && step.phase === "waiting") return;
   step.phase = "running";
   step.sends = 1;
   step.deadlineAtMs = stamp.atMs + silenceMs;
@@ -87,6 +93,8 @@ export interface Deferral {
   code: FailureCode;
   message: string;
   retryAfterMs: number | null;
+  parts?: number[] | undefined;
+  startOver?: boolean | undefined;
 }
 
 /** @returns false when the step has used up its tries (never for outages). */
@@ -98,6 +106,7 @@ export function defer(step: Step, deferral: Deferral, backoff: Backoff, { stamp,
     close(step);
     return false;
   }
+  oweDeferred(step, deferral);
   step.phase = "waiting";
   step.sends = 0;
   step.deadlineAtMs =
@@ -110,6 +119,16 @@ export function close(step: Step): void {
   step.phase = "idle";
   step.sends = 0;
   step.deadlineAtMs = null;
+  step.transfer = null;
+}
+
+/** More messages follow a success: whatever troubled the step before is over. */
+export function goOn(step: Step, watchdogMs: number, context: Context): void {
+  step.failures = 0;
+  step.deferrals = 0;
+  step.sends = 0;
+  step.problem = null;
+  sendAgain(step, watchdogMs, context);
 }
 
 export function succeed(step: Step): void {

@@ -158,14 +158,17 @@ const actsOf = (acts: Acts) => {
 const timeoutMs = 120_000;
 const heights = fc.constantFrom(240, 360, 720, 1080);
 
-function live(acts: Acts, height: number, chosenActs: readonly Act[]): World {
-  const world = new World(height);
+/** Most objects move whole; some in a few parts, in one message or several. */
+const partCounts = fc.constantFrom(0, 0, 1, 3, 9);
+
+function live(acts: Acts, height: number, parts: number, chosenActs: readonly Act[]): World {
+  const world = new World(height, parts);
   for (const act of chosenActs) acts[act.kind]?.(world, act);
   return world;
 }
 
 /** At rest, each store holds what the state says: no wrong byte, no stray copy, no forgotten upload. */
-function expectStoresToAgree({ run, wasabi, edge, editor, uploads }: World): void {
+function expectStoresToAgree({ run, wasabi, edge, editor, uploads, transfers }: World): void {
   const { asset } = run;
   const known = new Set<string>();
   for (const { quality, jobId, state, etag, sha256, copies } of asset.renditions) {
@@ -188,7 +191,7 @@ function expectStoresToAgree({ run, wasabi, edge, editor, uploads }: World): voi
     [...edge.keys(), ...editor.keys()].filter((key) => !known.has(key)),
     "copies that nobody knows of",
   ).toEqual([]);
-  expect([...uploads.keys()], "uploads that nobody aborted").toEqual([]);
+  expect([...uploads.keys(), ...transfers.keys()], "uploads that nobody aborted").toEqual([]);
 }
 
 /** A viewer finds R2 empty where a copy should be (its removal was done, and the word of it lost), and says so. */
@@ -207,8 +210,8 @@ describe("a healthy world after any storm", () => {
     "outages, silence, repeats, delays and losses end as if nothing had happened",
     () => {
       fc.assert(
-        fc.property(heights, actsOf(gentle), (height, acts) => {
-          const world = live(gentle, height, acts);
+        fc.property(heights, partCounts, actsOf(gentle), (height, parts, acts) => {
+          const world = live(gentle, height, parts, acts);
           world.settle();
           const ends = world.silences >= 2 * world.run.policy.transcodeAttempts ? [...mended, "failed"] : mended;
           expect([...ends, "deleted"]).toContain(world.run.status);
@@ -224,8 +227,8 @@ describe("a healthy world after any storm", () => {
     "faults end in a failure that says why, and one retry mends it",
     () => {
       fc.assert(
-        fc.property(heights, actsOf(harsh), (height, acts) => {
-          const world = live(harsh, height, acts);
+        fc.property(heights, partCounts, actsOf(harsh), (height, parts, acts) => {
+          const world = live(harsh, height, parts, acts);
           world.settle();
           const { run } = world;
           expect(isAtRest(run.asset), `${run.status} is at rest`).toBe(true);

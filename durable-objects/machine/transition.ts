@@ -17,6 +17,7 @@ import { renditionTable } from "./rendition-table.ts";
 import { type Context, type Draft, follow, type Verdict } from "./rule.ts";
 import { idleStep } from "./step-clock.ts";
 import type { CopyEvent, JobEvent, RenditionEvent } from "./subject.ts";
+import { abortsOf } from "./transfer.ts";
 
 export interface Transition {
   state: StoredAsset | null;
@@ -31,9 +32,11 @@ export function isQuiet(event: AssetEvent): boolean {
   return event.type === "LeaseRenewed" || event.type === "StepBegan";
 }
 
-/** The rounds of trying again: of an outage that lasts there may be thousands. */
-export function isRetry(event: AssetEvent): boolean {
-  return event.type === "StepDeferred" || event.type === "StepDue" || event.type === "StepOverdue";
+const rounds: ReadonlySet<AssetEvent["type"]> = new Set(["StepDeferred", "StepDue", "StepOverdue", "PartsMoved"]);
+
+/** What may come by the thousand: the rounds of trying again while an outage lasts, the parts of a large original. */
+export function isRound({ type }: AssetEvent): boolean {
+  return rounds.has(type);
 }
 
 export function transition(state: StoredAsset | null, event: AssetEvent, context: Context): Transition {
@@ -62,6 +65,7 @@ function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): 
   settle(draft, statesBefore?.job ?? null);
   if (isQuiet(event)) return;
   const { asset, effects, stamp } = draft;
+  effects.push(...abortsOf(before, asset, event));
   asset.updatedAtMs = stamp.atMs;
   if (asset.original !== null && (before?.original ?? null) === null) tell(draft, "asset.archived");
   const wasEncoded = statesBefore?.job === "encoded" || before?.job.stateBeforeDelete === "encoded";
@@ -73,7 +77,7 @@ function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): 
 
 /** An outage's hundredth deferral tells the catalogue nothing that it does not know. */
 function isMoreOfTheSame(before: StoredAsset, after: StoredAsset, event: AssetEvent): boolean {
-  if (!isRetry(event)) return false;
+  if (!isRound(event)) return false;
   const told = (asset: StoredAsset) => JSON.stringify([assetStatus(asset), asset.job.generation, ...problemsOf(asset)]);
   return told(before) === told(after);
 }
@@ -188,6 +192,8 @@ function route(draft: Draft, event: AssetEvent): Verdict {
     case "RetentionElapsed":
       return routeCopy(draft, event.quality, "r2", event);
     case "StepBegan":
+    case "TransferOpened":
+    case "PartsMoved":
     case "StepDeferred":
     case "StepFailed":
     case "StepDue":
@@ -206,7 +212,9 @@ function routeCopy(draft: Draft, quality: Quality, tier: StoredCopy["tier"], eve
 
 function routeStep(
   draft: Draft,
-  event: EventOf<"StepBegan" | "StepDeferred" | "StepFailed" | "StepDue" | "StepOverdue">,
+  event: EventOf<
+    "StepBegan" | "TransferOpened" | "PartsMoved" | "StepDeferred" | "StepFailed" | "StepDue" | "StepOverdue"
+  >,
 ): Verdict {
   switch (event.step.kind) {
     case "archive":

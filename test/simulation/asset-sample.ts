@@ -54,3 +54,17 @@ export function content(serial: number): Content {
     sha256: { partSizeBytes: 8 * 1024 * 1024, parts: 1, composite: digest },
   };
 }
+
+/** How an object of some parts is cut; every other one moves in order. */
+export function planOf(serial: number, parts: number, uploadId: string) {
+  const midstate = serial % 2 === 0 ? "0".repeat(64) : null;
+  return {
+    uploadId,
+    sizeBytes: parts,
+    partSizeBytes: 1,
+    parts,
+    partsPerMessage: 1 + (serial % 4),
+    pin: null,
+    midstate,
+  };
+}

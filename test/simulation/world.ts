@@ -2,23 +2,23 @@
  * The world around one asset: stores that hold what was really written, commands and facts on their way, runners. Every
  * party may be slow, silent, told twice or wrong; what it does is chosen by whoever drives the world.
  */
-import { isCurrent, leaseRefusal, renditionOf } from "../../durable-objects/machine/authority.ts";
+import { isCurrent, leaseRefusal, renditionOf, stepOf } from "../../durable-objects/machine/authority.ts";
 import type { Effect, StorageEffect } from "../../durable-objects/machine/effect.ts";
 import type { Timer } from "../../durable-objects/machine/timer.ts";
 import type { Transition } from "../../durable-objects/machine/transition.ts";
-import type { AssetState } from "../../schemas/asset.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { originalKey, proxyKey } from "../../schemas/key.ts";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { StepRef } from "../../schemas/step.ts";
+import { TransferPlan } from "../../schemas/transfer.ts";
 import { AssetRun } from "./asset-run.ts";
-import { type Content, content, probe, upload } from "./asset-sample.ts";
+import { type Content, content, planOf, probe, upload } from "./asset-sample.ts";
+import { type OpCommand, outageOf, stepOfCommand } from "./command-step.ts";
 
 /** `crash`: it was done, and nobody was told. `vanish`: the message was lost before anybody saw it. */
 export type Outcome = "succeed" | "begin" | "crash" | "vanish" | "outage" | "stumble" | "fail";
 
 type Command = StorageEffect;
-type OpCommand = Exclude<Command, { type: "EnqueueTranscode" | "AbortUpload" }>;
 
 interface Stored extends Content {
   readonly etag: string;
@@ -43,6 +43,8 @@ export class World {
   readonly facts: AssetEvent[] = [];
   readonly wasabi = new Map<string, Stored>();
   readonly uploads = new Map<string, OpenUpload>();
+  /** Uploads of objects that move in parts, and the parts that lie in them. */
+  readonly transfers = new Map<string, Set<number>>();
   readonly edge = new Map<string, Content>();
   readonly editor = new Map<string, Content>();
   readonly runners: Runner[] = ["one", "two", "three"].map((id) => ({ id, lease: null, probed: false }));
@@ -54,10 +56,13 @@ export class World {
   /** The runner that `flow` works with. */
   readonly healthy: Runner = { id: "healthy", lease: null, probed: false };
   readonly #height: number;
+  readonly #parts: number;
   #serial = 0;
 
-  constructor(height: number) {
+  /** @param parts of whatever is copied; 0: one message moves it whole */
+  constructor(height: number, parts = 0) {
     this.#height = height;
+    this.#parts = parts;
     this.tell({ type: "UploadNoticed", upload });
   }
 
@@ -88,7 +93,9 @@ export class World {
       case "EndLease":
         return;
       case "AbortUpload":
+      case "AbortEdgeUpload":
         this.uploads.delete(effect.uploadId);
+        this.transfers.delete(effect.uploadId);
         return;
       default:
         this.commands.push(effect);
@@ -98,7 +105,7 @@ export class World {
   /** A consumer takes a command, unless its intent is no longer the present one. */
   take(index: number, outcome: Outcome): void {
     const [command] = this.commands.splice(index, 1);
-    if (command === undefined || command.type === "EnqueueTranscode" || command.type === "AbortUpload") return;
+    if (command === undefined || !("op" in command)) return;
     const step = stepOfCommand(command);
     if (!isCurrent(this.run.asset, step, command.op)) return;
     const { op } = command;
@@ -120,16 +127,68 @@ export class World {
         this.facts.push({ type: "StepFailed", step, op, code: "WASABI_FORBIDDEN", message: "The keys were refused." });
         return;
       case "crash":
-        this.#carryOut(command, step);
+        this.#act(command, step);
         return;
       case "succeed":
-        this.facts.push(...this.#carryOut(command, step));
+        this.facts.push(...this.#act(command, step));
         return;
     }
   }
 
   #defer(step: StepRef, op: number, code: "CHECKSUM_MISMATCH" | "ORIGINAL_MISSING"): void {
     this.facts.push({ type: "StepDeferred", step, op, code, message: "Not as it should be.", retryAfterMs: null });
+  }
+
+  #act(command: OpCommand, step: StepRef): AssetEvent[] {
+    const stage = "stage" in command ? command.stage : null;
+    if (this.#parts === 0 || stage === null) return this.#carryOut(command, step);
+    const { op } = command;
+    if (stage.type === "open") return this.#openTransfer(command, step);
+    const there = this.transfers.get(stage.uploadId);
+    if (stage.type === "parts") {
+      const awaited = stepOf(this.run.asset, step)?.transfer;
+      if (awaited?.uploadId !== stage.uploadId || there === undefined) return [];
+      for (const n of stage.parts) there.add(n);
+      const parts = stage.parts.map((n) => ({ n, sizeBytes: 1, etag: `part-${n}`, md5: null, sha256: null }));
+      const midstate = stage.midstate === null ? null : "a".repeat(64);
+      return [{ type: "PartsMoved", step, op, uploadId: stage.uploadId, parts, midstate }];
+    }
+    if (there?.size !== this.#parts && !this.#isCopied(command)) {
+      const code = "UPLOAD_LOST";
+      return [{ type: "StepDeferred", step, op, code, message: "Gone.", retryAfterMs: null, startOver: true }];
+    }
+    this.transfers.delete(stage.uploadId);
+    return this.#carryOut(command, step);
+  }
+
+  /** An earlier completion has won. */
+  #isCopied(command: OpCommand): boolean {
+    switch (command.type) {
+      case "PlaceEdgeCopy":
+        return this.edge.has(command.key);
+      case "RestoreArchive":
+        return this.wasabi.has(command.key);
+      default:
+        return false;
+    }
+  }
+
+  /** Its answer tells a consumer at once whether another has opened one before it. */
+  #openTransfer(command: OpCommand, step: StepRef): AssetEvent[] {
+    if (this.#isCopied(command)) return this.#carryOut(command, step);
+    if (command.type === "ArchiveOriginal" && !this.originalThere) return this.#carryOut(command, step);
+    this.#serial += 1;
+    const uploadId = `transfer-${this.#serial}`;
+    const plan = planOf(this.#serial, this.#parts, uploadId);
+    this.transfers.set(uploadId, new Set());
+    const { op } = command;
+    const { asset } = this.run;
+    const onEdge = command.type === "PlaceEdgeCopy";
+    const key = command.type === "RestoreArchive" ? command.key : originalKey(asset);
+    const target = onEdge ? { tier: "r2", key: command.key, ...plan } : { tier: "wasabi", key, ...plan };
+    this.tell({ type: "TransferOpened", step, op, plan: TransferPlan.parse(target) });
+    if (stepOf(this.run.asset, step)?.transfer?.uploadId !== uploadId) this.transfers.delete(uploadId);
+    return [];
   }
 
   /** What a consumer really does, as idempotent as the real ones. @returns what it then says. */
@@ -329,49 +388,5 @@ export class World {
     if (index < 0) return this.work(this.healthy);
     this.take(index, "succeed");
     return true;
-  }
-}
-
-/** A world that got there without a fault. */
-export function reach(status: AssetState, height = 720): World {
-  const world = new World(height);
-  while (world.run.status !== status) {
-    if (world.flow()) continue;
-    const due = world.run.asset.renditions.filter(({ copies }) =>
-      copies.some(({ tier, state }) => tier === "r2" && state === "placed"),
-    );
-    if (status !== "evicted" || due.length === 0) throw new Error(`a healthy asset does not get to ${status}`);
-    world.run.advance(365 * 24 * 60 * 60 * 1000);
-    for (const { quality } of due) world.tell({ type: "RetentionElapsed", quality });
-  }
-  return world;
-}
-
-function stepOfCommand(command: OpCommand): StepRef {
-  switch (command.type) {
-    case "ArchiveOriginal":
-    case "IngestOriginal":
-      return { kind: "archive" };
-    case "CompleteUpload":
-    case "RestoreArchive":
-      return { kind: "complete", quality: command.quality };
-    case "PlaceEdgeCopy":
-    case "RemoveEdgeCopy":
-      return { kind: "copy", tier: "r2", quality: command.quality };
-    case "PlaceEditorCopy":
-    case "CheckEditorCopy":
-    case "RemoveEditorCopy":
-      return { kind: "copy", tier: "lucidlink", quality: command.quality };
-  }
-}
-
-function outageOf(command: OpCommand) {
-  switch (stepOfCommand(command).kind) {
-    case "copy":
-      return command.type.includes("Editor")
-        ? ({ code: "LUCIDLINK_FULL", message: "No room left." } as const)
-        : ({ code: "R2_UNAVAILABLE", message: "R2 does not answer." } as const);
-    default:
-      return { code: "WASABI_UNAVAILABLE", message: "Wasabi does not answer." } as const;
   }
 }
