@@ -2,6 +2,7 @@
 import type { CommandOf } from "../../schemas/command.ts";
 import { noteUpload } from "../stores/open-upload.ts";
 import { multipartEtag, provePartList } from "../stores/part-digest.ts";
+import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { answeredByDoor } from "./step-work.ts";
 import type { Facts, Workbench } from "./workbench.ts";
@@ -13,22 +14,31 @@ export async function completeUpload(command: CommandOf<"CompleteUpload">, bench
   await provePartList(parts, sizeBytes, command.sha256);
   const expectedEtag = await multipartEtag(parts.map((part) => part.md5));
   await claim("complete");
-  let lost: StoreFailure | null = null;
   try {
-    await wasabi.completeMultipart(key, uploadId, parts);
+    await wasabi.completeProven(key, uploadId, parts, { sizeBytes, etag: expectedEtag });
   } catch (error) {
-    // An earlier try may have won: whether it did, the object itself says.
-    if (!(error instanceof StoreFailure) || error.code !== "UPLOAD_LOST") throw error;
-    lost = error;
+    throw asFinal(error);
   }
-  const found = await wasabi.head(key);
-  if (found?.sizeBytes === sizeBytes && found.etag === expectedEtag) {
-    return [{ type: "RenditionArchived", quality, jobId, op, etag: found.etag, sizeBytes }];
+  return [{ type: "RenditionArchived", quality, jobId, op, etag: expectedEtag, sizeBytes }];
+}
+
+/** What the runner wrote cannot be written again by us: it has to be encoded again. */
+function asFinal(failure: unknown): unknown {
+  if (!(failure instanceof StoreFailure) || failure.code !== "CHECKSUM_MISMATCH") return failure;
+  return new StoreFailure(failure.code, failure.message, { retryable: false });
+}
+
+/** R2 drops what nobody completes after a week; what it does not abort now is noted all the same. */
+export async function abortEdgeCopy(
+  { key, uploadId, fileId }: CommandOf<"AbortEdgeUpload">,
+  { env }: Pick<Workbench, "env">,
+): Promise<void> {
+  try {
+    await abortEdgeUpload(env.PROXIES, key, uploadId);
+  } catch (error) {
+    if (!(error instanceof StoreFailure)) throw error;
+    await noteUpload(env.CATALOGUE, { uploadId, key, fileId, openedAt: new Date().toISOString() });
   }
-  if (lost !== null) throw lost;
-  throw new StoreFailure("CHECKSUM_MISMATCH", "The completed object is not the one whose parts were written.", {
-    retryable: false,
-  });
 }
 
 /** Gone already counts as done. No step waits for it: what Wasabi does not abort now is noted for the timer to abort. */

@@ -9,7 +9,7 @@ import { type Config, type Env, readConfig } from "../stores/config.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
 import { publishWithAlerts, tellAlert } from "./asset-alert.ts";
-import { abortUpload, completeUpload } from "./complete.ts";
+import { abortEdgeCopy, abortUpload, completeUpload } from "./complete.ts";
 import { isDeadLetterQueue, keepDeadLetter } from "./dead-letter.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
 import { checkEditorCopy, placeEditorCopy, removeEditorCopy } from "./editor.ts";
@@ -60,6 +60,8 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
       return notifyApp(command, env, config, Date.now());
     case "AbortUpload":
       return abortUpload(command, bench);
+    case "AbortEdgeUpload":
+      return abortEdgeCopy(command, bench);
     case "EnqueueTranscode":
       throw new Error("runners pull the transcode queue: no consumer of ours takes from it");
     default:

@@ -1,42 +1,127 @@
 /** PlaceEdgeCopy and RemoveEdgeCopy: proxies come to R2 from a verified Wasabi object, and leave only while it is safe. */
 import type { CommandOf } from "../../schemas/command.ts";
 import type { Quality } from "../../schemas/ladder.ts";
-import { provePartList } from "../stores/part-digest.ts";
+import type { MovedPart, StageOf } from "../../schemas/transfer.ts";
+import { type PartRange, provePartList } from "../stores/part-digest.ts";
 import { headEdge, removeEdge } from "../stores/r2.ts";
-import { placeEdge } from "../stores/r2-place.ts";
+import {
+  abortEdgeUpload,
+  completeEdgeUpload,
+  moveEdgePart,
+  openEdgeUpload,
+  placeWholeEdge,
+} from "../stores/r2-place.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
+import { edgeTransferPartBytes, transferPart } from "../stores/transfer-part.ts";
 import { answeredByDoor } from "./step-work.ts";
-import { type Facts, FailureWithFact, type Workbench } from "./workbench.ts";
+import { handOver, incomplete, moveParts, transferPlan } from "./transfer-work.ts";
+import { type Facts, ToldFailure, type Workbench } from "./workbench.ts";
 
 export async function placeEdgeCopy(command: CommandOf<"PlaceEdgeCopy">, bench: Workbench): Promise<Facts> {
-  const { env, door, signal } = bench;
-  const { key, source, op, quality, jobId } = command;
-  const { sizeBytes, sha256 } = source;
-  const placed = (etag: string): Facts => [
-    { type: "CopyPlaced", tier: "r2", quality, jobId, op, sizeBytes, etag, sha256 },
-  ];
-  const present = await headEdge(env.PROXIES, key);
-  if (present?.sizeBytes === sizeBytes && present.sha256 === sha256.composite) return placed(present.etag);
+  const { stage } = command;
+  switch (stage.type) {
+    case "open":
+      return openCopy(command, bench);
+    case "parts":
+      return moveParts(stage, command.source.sizeBytes, bench, (part) => movePart(command, stage, bench, part));
+    case "complete":
+      return completeCopy(command, stage, bench);
+  }
+}
 
-  const parts = await answeredByDoor(door.partDigests(quality, jobId));
-  await provePartList(parts, sizeBytes, sha256);
-  const copy = await placeEdge(env.PROXIES, {
+const placed = ({ source, op, quality, jobId }: CommandOf<"PlaceEdgeCopy">, etag: string): Facts => {
+  const { sizeBytes, sha256 } = source;
+  return [{ type: "CopyPlaced", tier: "r2", quality, jobId, op, sizeBytes, etag, sha256 }];
+};
+
+/** What fits into one part is put at once; for anything larger an upload is opened, and messages for its parts follow. */
+async function openCopy(command: CommandOf<"PlaceEdgeCopy">, bench: Workbench): Promise<Facts> {
+  const { env, door, config, signal } = bench;
+  const { key, source, quality, jobId } = command;
+  const { sizeBytes, sha256 } = source;
+  const present = await headEdge(env.PROXIES, key);
+  if (present?.sizeBytes === sizeBytes && present.sha256 === sha256.composite) return placed(command, present.etag);
+
+  const digests = await answeredByDoor(door.partDigests(quality, jobId));
+  await provePartList(digests, sizeBytes, sha256);
+  const partSizeBytes = edgeTransferPartBytes(sizeBytes, sha256.partSizeBytes, config.policy.transferPartBytes);
+  if (sizeBytes > partSizeBytes) return openParts(command, bench, partSizeBytes);
+  const copy = await placeWholeEdge(env.PROXIES, {
     key,
     sizeBytes,
     sha256,
-    partSha256: parts.map((part) => part.sha256),
-    read: ({ from, sizeBytes: length }) => readArchive(command, bench, { from, to: from + length - 1 }),
+    partSha256: digests.map((part) => part.sha256),
+    read: (range) => readArchive(command, bench, range),
     claim: () => bench.claim("place"),
     signal,
   });
-  return placed(copy.etag);
+  return placed(command, copy.etag);
+}
+
+async function openParts(
+  { key, source }: CommandOf<"PlaceEdgeCopy">,
+  bench: Workbench,
+  partSizeBytes: number,
+): Promise<Facts> {
+  const { sizeBytes, sha256 } = source;
+  const bucket = bench.env.PROXIES;
+  const uploadId = await openEdgeUpload(bucket, key, sha256);
+  const plan = transferPlan({ uploadId, sizeBytes, partSizeBytes });
+  const isOurs = await handOver(bench, { tier: "r2", key, ...plan }).catch(async (error: unknown) => {
+    await abortEdgeUpload(bucket, key, uploadId).catch(() => undefined);
+    throw error;
+  });
+  if (!isOurs) await abortEdgeUpload(bucket, key, uploadId);
+  return [];
+}
+
+async function movePart(
+  command: CommandOf<"PlaceEdgeCopy">,
+  { uploadId, partSizeBytes }: StageOf<"parts">,
+  bench: Workbench,
+  part: PartRange,
+): Promise<MovedPart> {
+  const { env, door, signal } = bench;
+  const { key, quality, jobId, source } = command;
+  const digestPartBytes = source.sha256.partSizeBytes;
+  const { digests } = transferPart(part.n, { sizeBytes: source.sizeBytes, partSizeBytes, digestPartBytes });
+  const range = { first: digests.from + 1, last: digests.to };
+  const expected = await answeredByDoor(door.partDigests(quality, jobId, range));
+  const { n, etag } = await moveEdgePart(env.PROXIES, {
+    key,
+    uploadId,
+    part,
+    digestPartBytes,
+    expectedSha256: expected.map((each) => each.sha256),
+    read: (wanted) => readArchive(command, bench, wanted),
+    signal,
+  });
+  return { n, sizeBytes: part.sizeBytes, etag, md5: null, sha256: null };
+}
+
+async function completeCopy(
+  command: CommandOf<"PlaceEdgeCopy">,
+  { uploadId }: StageOf<"complete">,
+  { env, door, claim }: Workbench,
+): Promise<Facts> {
+  const { key, source } = command;
+  const { sizeBytes, sha256 } = source;
+  const parts = await answeredByDoor(door.movedParts(uploadId));
+  await claim("place");
+  try {
+    const copy = await completeEdgeUpload(env.PROXIES, { key, uploadId, parts, sizeBytes, sha256 });
+    return placed(command, copy.etag);
+  } catch (error) {
+    throw incomplete(error);
+  }
 }
 
 async function readArchive(
   { source, quality, jobId }: CommandOf<"PlaceEdgeCopy">,
   { wasabi, signal }: Workbench,
-  range: { from: number; to: number },
+  { from, sizeBytes }: PartRange,
 ): Promise<ReadableStream<Uint8Array>> {
+  const range = { from, to: from + sizeBytes - 1 };
   try {
     return (await wasabi.getRange(source.key, { ...range, ifMatch: source.etag, signal })).body;
   } catch (error) {
@@ -59,7 +144,7 @@ async function withArchiveLoss(
     error.code === "ETAG_MISMATCH" || (error.code === "ORIGINAL_MISSING" && (await wasabi.isProvenMissing(key)));
   const waits = new StoreFailure(lost ? "NOT_READY" : "WASABI_UNAVAILABLE", error.message, { retryable: true });
   if (!lost) return error.code === "ORIGINAL_MISSING" ? waits : error;
-  return new FailureWithFact(waits, { type: "ArchiveLost", ...rendition, message: error.message });
+  return new ToldFailure(waits, { facts: [{ type: "ArchiveLost", ...rendition, message: error.message }] });
 }
 
 /** Nothing leaves R2 unless its Wasabi object has just been seen whole. */
@@ -98,5 +183,5 @@ async function proveArchive(
       ? kept("ORIGINAL_MISSING", "it is gone from Wasabi.", false)
       : kept("ETAG_MISMATCH", "Wasabi holds another object at its key.", false);
   // Told after the failure: the copy is `placed` again by then, and the archive is restored from it.
-  throw new FailureWithFact(why, { type: "ArchiveLost", quality, jobId, message: why.message });
+  throw new ToldFailure(why, { facts: [{ type: "ArchiveLost", quality, jobId, message: why.message }] });
 }

@@ -1,12 +1,12 @@
-/** A multipart upload that a consumer opens itself: noted before its first part, aborted unless it was completed. */
+/** A multipart upload that a consumer opens itself: noted before its first part, aborted unless it was released. */
 import { forgetUpload, noteUpload } from "../stores/open-upload.ts";
 import type { Workbench } from "./workbench.ts";
 
 export interface OpenedUpload {
   uploadId: string;
-  /** The object is there: nothing is left to abort. */
-  completed(): Promise<void>;
-  /** For a `finally`: aborts what was not completed, and never throws. */
+  /** It was completed, or the asset watches over it from now on: nothing is left to abort here. */
+  release(): Promise<void>;
+  /** For a `finally`: aborts what was not released, and never throws. */
   close(): Promise<void>;
 }
 
@@ -31,5 +31,5 @@ export async function openUpload(
     await close();
     throw error;
   }
-  return { uploadId, completed: () => end(false), close };
+  return { uploadId, release: () => end(false), close };
 }

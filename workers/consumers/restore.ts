@@ -1,70 +1,102 @@
-/** RestoreArchive: a Wasabi proxy is gone; its R2 copy, proven part by part, brings it back. */
-
+/**
+ * RestoreArchive: a Wasabi proxy is gone; its R2 copy brings it back, each part compared with the digest that was recorded
+ * when it was first written. Cut as it was then, so that the object gets the very ETag that was lost.
+ */
 import type { PartDigest } from "../../schemas/checksum.ts";
 import type { CommandOf } from "../../schemas/command.ts";
-import { digested, moveDigested, multipartEtag, partRanges, provePartList } from "../stores/part-digest.ts";
+import type { MovedPart, StageOf } from "../../schemas/transfer.ts";
+import { moveDigested, multipartEtag, type PartRange, provePartList, verified } from "../stores/part-digest.ts";
 import { getEdgeRange, headEdge } from "../stores/r2.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { openUpload } from "./open-upload.ts";
 import { answeredByDoor } from "./step-work.ts";
+import { handOver, incomplete, moveParts, transferPlan } from "./transfer-work.ts";
 import type { Facts, Workbench } from "./workbench.ts";
+
+type Restore = CommandOf<"RestoreArchive">;
 
 const stallMs = 30_000;
 
-export async function restoreArchive(command: CommandOf<"RestoreArchive">, bench: Workbench): Promise<Facts> {
-  const { wasabi, door, env } = bench;
-  const { key, from, sizeBytes, sha256, quality, jobId, op } = command;
+export async function restoreArchive(command: Restore, bench: Workbench): Promise<Facts> {
+  const { stage } = command;
+  switch (stage.type) {
+    case "open":
+      return openRestore(command, bench);
+    case "parts":
+      return moveParts(stage, command.sizeBytes, bench, (part) => restorePart(command, stage, bench, part));
+    case "complete":
+      return completeRestore(command, stage, bench);
+  }
+}
+
+/** What was lost: its size, and the ETag that its recorded parts add up to. */
+async function lostObject({ quality, jobId, sizeBytes, sha256 }: Restore, { door }: Workbench) {
   const parts = await answeredByDoor(door.partDigests(quality, jobId));
   await provePartList(parts, sizeBytes, sha256);
-  const expectedEtag = await multipartEtag(parts.map((part) => part.md5));
-  const archived = (): Facts => [{ type: "RenditionArchived", quality, jobId, op, etag: expectedEtag, sizeBytes }];
-  const isThere = async () => {
-    const found = await wasabi.head(key);
-    return found?.sizeBytes === sizeBytes && found.etag === expectedEtag;
-  };
-  if (await isThere()) return archived();
+  return { sizeBytes, etag: await multipartEtag(parts.map((part) => part.md5)) };
+}
 
-  const copy = await headEdge(env.PROXIES, from);
+const archived = ({ quality, jobId, op, sizeBytes }: Restore, etag: string): Facts => [
+  { type: "RenditionArchived", quality, jobId, op, etag, sizeBytes },
+];
+
+async function openRestore(command: Restore, bench: Workbench): Promise<Facts> {
+  const { key, from, fileId, sizeBytes, sha256 } = command;
+  const lost = await lostObject(command, bench);
+  const found = await bench.wasabi.head(key);
+  if (found?.sizeBytes === sizeBytes && found.etag === lost.etag) return archived(command, lost.etag);
+
+  const copy = await headEdge(bench.env.PROXIES, from);
   if (copy === null || copy.sizeBytes !== sizeBytes) throw unusable("R2 holds no whole copy to restore from.");
-  const upload = await openUpload(bench, { key, fileId: command.fileId });
+  const upload = await openUpload(bench, { key, fileId });
   try {
-    const sent = await sendParts(command, bench, { uploadId: upload.uploadId, copyEtag: copy.etag, parts });
-    await bench.claim("complete");
-    await wasabi.completeMultipart(key, upload.uploadId, sent);
-    await upload.completed();
+    const plan = transferPlan({ uploadId: upload.uploadId, sizeBytes, partSizeBytes: sha256.partSizeBytes });
+    const pin = { name: "etag", value: copy.etag } as const;
+    if (await handOver(bench, { tier: "wasabi", key, ...plan, pin })) await upload.release();
+    return [];
   } finally {
     await upload.close();
   }
-  if (!(await isThere()))
-    throw new StoreFailure("CHECKSUM_MISMATCH", "The restored object is not the one that was lost.");
-  return archived();
 }
 
-async function sendParts(
-  { key, from, sizeBytes, sha256 }: CommandOf<"RestoreArchive">,
-  { wasabi, env, signal }: Workbench,
-  { uploadId, copyEtag, parts }: { uploadId: string; copyEtag: string; parts: readonly PartDigest[] },
-) {
-  const sent: { n: number; etag: string }[] = [];
-  for (const range of partRanges(sizeBytes, sha256.partSizeBytes)) {
-    signal.throwIfAborted();
-    const source = await getEdgeRange(env.PROXIES, from, {
-      offset: range.from,
-      length: range.sizeBytes,
-      ifMatch: copyEtag,
-    });
-    if (source === null) throw unusable("The copy on R2 changed while it was read.");
-    const stream = digested(source, range.sizeBytes, { stallMs, blame: "R2_UNAVAILABLE" });
-    const part = { n: range.n, sizeBytes: range.sizeBytes, signal };
-    const moved = await moveDigested(stream, (body) => wasabi.uploadPart(key, uploadId, { ...part, body }));
-    if (moved.hashes.sha256 !== digestOf(parts, range.n))
-      throw unusable("The copy on R2 differs from what was written.");
-    sent.push({ n: range.n, etag: moved.sent });
+async function restorePart(
+  { key, from, quality, jobId }: Restore,
+  { uploadId, pin }: StageOf<"parts">,
+  { wasabi, door, env, signal }: Workbench,
+  part: PartRange,
+): Promise<MovedPart> {
+  if (pin === null) throw new Error("parts are restored from a pinned copy only");
+  const [digest] = await answeredByDoor(door.partDigests(quality, jobId, { first: part.n, last: part.n }));
+  if (digest === undefined) throw unusable("The rendition has no recorded digest of a part.");
+  const wanted = { offset: part.from, length: part.sizeBytes, ifMatch: pin.value };
+  const source = await getEdgeRange(env.PROXIES, from, wanted);
+  if (source === null) throw unusable("The copy on R2 changed while it was read.");
+  const stream = verified(source, [digest], { stallMs, blame: "R2_UNAVAILABLE", signal });
+  const { sent } = await moveDigested(stream, (body) =>
+    wasabi.uploadPart(key, uploadId, { ...part, body, signal }),
+  ).catch(asUnusable);
+  return { n: part.n, sizeBytes: part.sizeBytes, etag: sent, ...hashesOf(digest) };
+}
+
+const hashesOf = ({ md5, sha256 }: PartDigest) => ({ md5, sha256 });
+
+async function completeRestore(command: Restore, { uploadId }: StageOf<"complete">, bench: Workbench): Promise<Facts> {
+  const { wasabi, door, claim } = bench;
+  const lost = await lostObject(command, bench);
+  const parts = await answeredByDoor(door.movedParts(uploadId));
+  await claim("complete");
+  try {
+    await wasabi.completeProven(command.key, uploadId, parts, lost);
+  } catch (error) {
+    throw incomplete(error);
   }
-  return sent;
+  return archived(command, lost.etag);
 }
 
-const digestOf = (parts: readonly PartDigest[], n: number) => parts[n - 1]?.sha256;
+function asUnusable(failure: unknown): never {
+  const differs = failure instanceof StoreFailure && failure.code === "CHECKSUM_MISMATCH";
+  throw differs ? unusable("The copy on R2 differs from what was written.") : failure;
+}
 
 /** Not worth another try: the rendition is encoded again. */
 const unusable = (message: string) => new StoreFailure("CHECKSUM_MISMATCH", message, { retryable: false });

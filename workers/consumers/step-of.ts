@@ -4,7 +4,7 @@ import type { StepRef } from "../../schemas/step.ts";
 
 export type StepCommand = Exclude<
   Command,
-  CommandOf<"EnqueueTranscode"> | CommandOf<"AbortUpload"> | CommandOf<"PublishCatalogue"> | CommandOf<"NotifyApp">
+  CommandOf<"EnqueueTranscode" | "AbortUpload" | "AbortEdgeUpload" | "PublishCatalogue" | "NotifyApp">
 >;
 
 export function stepOf(command: StepCommand): StepRef {

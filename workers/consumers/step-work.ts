@@ -9,7 +9,7 @@ import { log } from "../log.ts";
 import { within } from "../stores/deadline.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { type StepCommand, stepOf } from "./step-of.ts";
-import { type Facts, FailureWithFact, NotWanted, type Workbench } from "./workbench.ts";
+import { type Facts, NotWanted, ToldFailure, type Workbench } from "./workbench.ts";
 
 export interface Delivery {
   messageId: string;
@@ -20,7 +20,7 @@ interface Job {
   command: StepCommand;
   delivery: Delivery;
   door: AssetDoor;
-  bench: Omit<Workbench, "door" | "signal" | "claim">;
+  bench: Pick<Workbench, "env" | "config" | "wasabi">;
   work(bench: Workbench): Promise<Facts>;
 }
 
@@ -37,22 +37,26 @@ export function answeredByDoor<T>(call: Promise<T>): Promise<T> {
 
 export async function runStep({ command, delivery, door, bench, work }: Job): Promise<void> {
   const step = stepOf(command);
-  const began = await answeredByDoor(door.begin(step, command.op));
-  if (!began.go) return;
+  const { op } = command;
   const holder = `${delivery.messageId}:${delivery.attempts}`;
-  const report = (key: string, event: AssetEvent) => tell(door, command, { key, holder }, event);
+  const begin = () => beginWork(door, command, { step, holder });
+  const began = await begin();
+  if (!began.go) return;
+  const report = (key: string | null, event: AssetEvent) => tell(door, command, { key, holder }, event);
   const stopped = new AbortController();
-  const stopHeartbeat = startHeartbeat(door, step, command.op, stopped);
+  const stopHeartbeat = startHeartbeat(begin, stopped);
   const timer = setTimeout(() => stopped.abort(outOfTime()), longestWorkMs);
   try {
-    const claim = (verb: OpVerb) => claimKey(door, step, command.op, { verb, holder }, stopped.signal);
-    const facts = await work({ ...bench, door, signal: stopped.signal, claim });
+    const claim = (verb: OpVerb) => claimKey(door, step, op, { verb, holder }, stopped.signal);
+    const { signal } = stopped;
+    const facts = await work({ ...bench, door, step, op, awaited: began.parts, signal, claim });
     // A beat that arrives after the fact would look like new work.
     await stopHeartbeat();
-    for (const fact of facts) await report(`${command.id}:${fact.type}`, fact);
+    await tellFacts(facts);
   } catch (caught) {
     await stopHeartbeat();
-    await tellFailure(stopped.signal.aborted ? stopped.signal.reason : caught);
+    const told = caught instanceof ToldFailure || !stopped.signal.aborted;
+    await tellFailure(told ? caught : stopped.signal.reason);
   } finally {
     clearTimeout(timer);
   }
@@ -62,28 +66,55 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
     if (!(failure instanceof StoreFailure)) throw failure;
     const { code, retryAfterMs } = failure;
     const message = failure.message.slice(0, longestMessage);
+    const told = failure instanceof ToldFailure ? failure : null;
     if (failure.retryable) {
       // The same command may be sent, and deferred, more than once: each deferral is a fact of its own.
-      const key = `${command.id}:${holder}`;
-      await report(key, { type: "StepDeferred", step, op: command.op, code, message, retryAfterMs });
+      const about = { ...(told?.parts && { parts: told.parts }), ...(told?.startOver && { startOver: true }) };
+      const deferral: AssetEvent = { type: "StepDeferred", step, op, code, message, retryAfterMs, ...about };
+      await report(`${command.id}:${holder}`, deferral);
     } else {
-      const key = `${command.id}:StepFailed`;
-      await report(key, { type: "StepFailed", step, op: command.op, code, message });
+      await report(`${command.id}:StepFailed`, { type: "StepFailed", step, op, code, message });
     }
-    if (failure instanceof FailureWithFact) {
-      await report(`${command.id}:${failure.fact.type}`, failure.fact);
-    }
+    await tellFacts(told?.facts ?? []);
   }
+
+  /** Which parts moved is told as often as it happens; the object knows what it was told. */
+  async function tellFacts(facts: Facts): Promise<void> {
+    for (const fact of facts) await report(fact.type === "PartsMoved" ? null : `${command.id}:${fact.type}`, fact);
+  }
+}
+
+interface Worker {
+  step: StepRef;
+  holder: string;
+}
+
+/** Also what a beat says again: of a transfer's message it keeps the parts from being given to another delivery. */
+async function beginWork(
+  door: AssetDoor,
+  command: StepCommand,
+  { step, holder }: Worker,
+): Promise<{ go: true; parts: number[] } | { go: false; reason: string }> {
+  const { op } = command;
+  if ("stage" in command && command.stage.type === "parts") {
+    const { uploadId, parts } = command.stage;
+    return answeredByDoor(door.beginParts(step, op, { uploadId, parts, holder }));
+  }
+  const answer = await answeredByDoor(door.begin(step, op));
+  return answer.go ? { go: true, parts: [] } : answer;
 }
 
 const outOfTime = () =>
   new StoreFailure("STEP_OVERDUE", "The work took longer than a consumer lives.", { retryable: true });
 
 /** @returns what stops it and waits for the beat under way */
-function startHeartbeat(door: AssetDoor, step: StepRef, op: number, stopped: AbortController): () => Promise<void> {
+function startHeartbeat(
+  begin: () => Promise<{ go: true } | { go: false; reason: string }>,
+  stopped: AbortController,
+): () => Promise<void> {
   let beat: Promise<void> = Promise.resolve();
   const timer = setInterval(() => {
-    beat = answeredByDoor(door.begin(step, op)).then(
+    beat = begin().then(
       (answer) => {
         if (!answer.go) stopped.abort(new NotWanted(answer.reason));
       },
@@ -115,7 +146,7 @@ async function claimKey(
 async function tell(
   door: AssetDoor,
   command: StepCommand,
-  { key, holder }: { key: string; holder: string },
+  { key, holder }: { key: string | null; holder: string },
   event: AssetEvent,
 ): Promise<void> {
   const result = await answeredByDoor(door.apply({ key, by: `${command.type} consumer`, holder, event }));

@@ -1,90 +1,32 @@
 /** The work of the storage commands on a real S3 and a real R2; only the object's answers are scripted. */
-import { env as bindings } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import type { PartDigest } from "../../schemas/checksum.ts";
 import type { CommandOf } from "../../schemas/command.ts";
-import type { AssetEvent } from "../../schemas/event.ts";
-import { edgeKey, originalKey, proxyKey } from "../../schemas/key.ts";
-import { testBindings } from "../../test/bindings.ts";
-import { localWasabiConfig } from "../../test/local-wasabi-worker.ts";
-import { type Script, scriptedDoor } from "../../test/scripted-door-worker.ts";
-import { type Env, parseConfig } from "../stores/config.ts";
-import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
-import { compositeOf, hexOf, multipartEtag, partRanges } from "../stores/part-digest.ts";
+import { edgeKey } from "../../schemas/key.ts";
+import {
+  bench,
+  config,
+  content,
+  env,
+  hash,
+  jobId,
+  notedUploads,
+  partSizeBytes,
+  putOriginal,
+  quality,
+  type Rendition,
+  run,
+  runStages,
+  smallParts,
+  uploadedRendition,
+  wasabi,
+} from "../../test/consumer-bench-worker.ts";
+import { forgetUpload } from "../stores/open-upload.ts";
+import { hexOf } from "../stores/part-digest.ts";
 import { headEdge } from "../stores/r2.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
-import { archiveOriginal } from "./archive.ts";
 import { abortUpload, completeUpload } from "./complete.ts";
-import { copyByParts } from "./copy-by-parts.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
-import { ingestOriginal } from "./ingest.ts";
 import { restoreArchive } from "./restore.ts";
-import type { StepCommand } from "./step-of.ts";
-import { runStep } from "./step-work.ts";
-import { type Facts, tools, type Workbench } from "./workbench.ts";
-
-const env = bindings as unknown as Env;
-const config = { ...parseConfig(testBindings), environment: "local", wasabi: localWasabiConfig() };
-const bench = tools(env, config);
-const { wasabi } = bench;
-const mib = 1024 ** 2;
-const partSizeBytes = 5 * mib;
-const jobId = "00112233445566778899aabb";
-const quality = "720p" as const;
-
-let count = 0;
-const newFileId = () => `consumer-${Date.now()}-${++count}`;
-
-function content(sizeBytes: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(sizeBytes);
-  for (let i = 0; i < sizeBytes; i++) bytes[i] = (i * 13 + (i >> 9)) & 255;
-  return bytes;
-}
-const hash = async (name: string, bytes: Uint8Array<ArrayBuffer>) => hexOf(await crypto.subtle.digest(name, bytes));
-const bodyOf = (bytes: Uint8Array<ArrayBuffer>) => new Response(bytes).body as ReadableStream<Uint8Array>;
-
-async function run<C extends StepCommand>(
-  command: C,
-  work: (command: C, bench: Workbench) => Promise<Facts>,
-  script: Script = {},
-): Promise<{ facts: AssetEvent[]; calls: string[]; keys: (string | null)[] }> {
-  const door = scriptedDoor(script);
-  const delivery = { messageId: "m1", attempts: 1 };
-  await runStep({ command, delivery, door, bench, work: (workbench) => work(command, workbench) });
-  return { facts: door.told.map((each) => each.event), calls: door.calls, keys: door.told.map((each) => each.key) };
-}
-
-async function putOriginal(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return wasabi.put(key, bodyOf(bytes), { sizeBytes: bytes.length, contentType: "video/mp4" });
-}
-
-interface Rendition {
-  fileId: string;
-  key: ReturnType<typeof proxyKey>;
-  uploadId: string;
-  bytes: Uint8Array<ArrayBuffer>;
-  parts: PartDigest[];
-  sha256: { partSizeBytes: number; parts: number; composite: string };
-  etag: string;
-}
-
-/** As a runner leaves it: every part in Wasabi, nothing completed. */
-async function uploadedRendition(sizeBytes = partSizeBytes + 1_000): Promise<Rendition> {
-  const fileId = newFileId();
-  const key = proxyKey({ clientName: "acme", projectName: "film", fileId }, quality);
-  const bytes = content(sizeBytes);
-  const uploadId = await wasabi.createMultipart(key);
-  const parts: PartDigest[] = [];
-  for (const range of partRanges(sizeBytes, partSizeBytes)) {
-    const slice = bytes.slice(range.from, range.from + range.sizeBytes);
-    const part = { n: range.n, sizeBytes: range.sizeBytes };
-    const etag = await wasabi.uploadPart(key, uploadId, { ...part, body: bodyOf(slice) });
-    parts.push({ ...part, etag, md5: await hash("MD5", slice), sha256: await hash("SHA-256", slice) });
-  }
-  const composite = await compositeOf(parts.map((part) => part.sha256));
-  const etag = await multipartEtag(parts.map((part) => part.md5));
-  return { fileId, key, uploadId, bytes, parts, sha256: { partSizeBytes, parts: parts.length, composite }, etag };
-}
 
 const completeCommand = (made: Rendition): CommandOf<"CompleteUpload"> => ({
   type: "CompleteUpload",
@@ -162,6 +104,7 @@ test("a bug is thrown, for the queue to deliver again, and is told to nobody", a
 
 const placeCommand = (made: Rendition): CommandOf<"PlaceEdgeCopy"> => ({
   type: "PlaceEdgeCopy",
+  stage: { type: "open" },
   id: `${made.fileId}:2:0`,
   op: 2,
   fileId: made.fileId,
@@ -188,6 +131,27 @@ test("a copy comes to R2 part by part, is found there by a second try, and leave
   }
 });
 
+test("a large copy comes to R2 in parts, several messages, one completion; what is wrong in Wasabi never gets there", async () => {
+  const made = await archivedRendition(partSizeBytes * 5 + 77);
+  const place = placeCommand(made);
+  const wrong = await runStages(
+    place,
+    placeEdgeCopy,
+    { parts: made.parts.map((part, i) => (i === 1 ? { ...part, sha256: "0".repeat(64) } : part)) },
+    smallParts,
+  );
+  expect(wrong.facts).toMatchObject([{ type: "StepDeferred", code: "CHECKSUM_MISMATCH" }]);
+
+  const { facts, calls, plan } = await runStages(place, placeEdgeCopy, { parts: made.parts }, smallParts);
+  expect(plan).toMatchObject({ tier: "r2", parts: 6, partsPerMessage: 4 });
+  expect(facts.map(({ type }) => type)).toEqual(["PartsMoved", "PartsMoved", "CopyPlaced"]);
+  expect(calls.filter((call) => call === "claim place")).toHaveLength(1);
+  const object = await env.PROXIES.get(place.key);
+  expect(await hash("SHA-256", new Uint8Array(await (object as R2ObjectBody).arrayBuffer()))).toBe(
+    await hash("SHA-256", made.bytes),
+  );
+});
+
 test("nothing leaves R2 while its archive is gone or another object, and the loss is told", async () => {
   const made = await archivedRendition();
   const place = placeCommand(made);
@@ -208,6 +172,7 @@ test("nothing leaves R2 while its archive is gone or another object, and the los
 
   const restore: CommandOf<"RestoreArchive"> = {
     type: "RestoreArchive",
+    stage: { type: "open" },
     id: `${made.fileId}:3:0`,
     op: 3,
     fileId: made.fileId,
@@ -218,8 +183,14 @@ test("nothing leaves R2 while its archive is gone or another object, and the los
     sizeBytes: made.bytes.length,
     sha256: made.sha256,
   };
-  const restored = await run(restore, restoreArchive, { parts: made.parts });
-  expect(restored.facts).toMatchObject([{ type: "RenditionArchived", etag: made.etag }]);
+  const restored = await runStages(restore, restoreArchive, { parts: made.parts });
+  expect(restored.facts).toMatchObject([
+    { type: "PartsMoved", parts: [{ n: 1 }, { n: 2 }] },
+    { type: "RenditionArchived", etag: made.etag },
+  ]);
+  expect((await run(restore, restoreArchive, { parts: made.parts })).facts).toMatchObject([
+    { type: "RenditionArchived", etag: made.etag },
+  ]);
   expect(await wasabi.head(made.key)).toEqual({ sizeBytes: made.bytes.length, etag: made.etag });
   expect(await env.CATALOGUE.prepare("SELECT count(*) AS n FROM open_uploads").first("n")).toBe(0);
 });
@@ -232,116 +203,10 @@ test("a copy is not made from another object, and the loss is told", async () =>
   expect(await headEdge(env.PROXIES, placeCommand(made).key)).toBeNull();
 });
 
-function archiveCommand(sizeBytes: number, sourceKey?: string): CommandOf<"ArchiveOriginal"> {
-  const fileId = newFileId();
-  const key = originalKey({ clientName: "acme", projectName: "film", fileId, fileName: "Ä b+c.mov" });
-  const id = `${fileId}:1:0`;
-  return { type: "ArchiveOriginal", id, fileId, op: 1, sourceKey: sourceKey ?? key, key, sizeBytes, sha256: null };
-}
-
-test("an original in place is proven by size; one that is missing is waited for; another size is refused", async () => {
-  const command = archiveCommand(1_000);
-  expect((await run(command, archiveOriginal)).facts).toMatchObject([
-    { type: "StepDeferred", code: "ORIGINAL_MISSING" },
-  ]);
-  const etag = await putOriginal(command.key, content(1_000));
-  expect((await run(command, archiveOriginal)).facts).toEqual([
-    { type: "OriginalArchived", op: 1, key: command.key, sizeBytes: 1_000, etag, sha256: null },
-  ]);
-  const other = { ...command, sizeBytes: 999 };
-  expect((await run(other, archiveOriginal)).facts).toMatchObject([{ type: "StepFailed", code: "SIZE_MISMATCH" }]);
-});
-
-const notedUploads = async (key: string) =>
-  (await abandonedUploads(env.CATALOGUE, "9999", 1_000)).filter((upload) => upload.key === key);
-
 test("an upload that Wasabi does not abort in time is noted, so that its parts are not billed for ever", async () => {
   const { fileId, key, uploadId } = await uploadedRendition();
   const away = wasabiStore({ ...config.wasabi, endpoint: "http://127.0.0.1:9" });
   await abortUpload({ type: "AbortUpload", id: "x", fileId, key, uploadId }, { env, wasabi: away });
   expect(await notedUploads(key)).toEqual([{ uploadId, key }]);
   await forgetUpload(env.CATALOGUE, uploadId);
-});
-
-test("a large original is copied by parts; a copy that breaks off leaves neither upload nor object", async () => {
-  const fileId = newFileId();
-  const bytes = content(partSizeBytes * 2 + 10);
-  const sourceKey = `inbox/${fileId}.mov`;
-  const etag = await putOriginal(sourceKey, bytes);
-  const source = { key: sourceKey, etag, sizeBytes: bytes.length };
-  const target = { key: `originals/acme/film/${fileId}/a.mov`, fileId };
-  const signal = new AbortController().signal;
-  // The local S3 has no UploadPartCopy: its part is read and written instead, pinned to the version all the same.
-  const copyPart: typeof wasabi.copyPart = async (key, uploadId, { n, from, sizeBytes, source: { key: of, etag } }) => {
-    const { body } = await wasabi.getRange(of, { from, to: from + sizeBytes - 1, ifMatch: etag });
-    const read = new Uint8Array(await new Response(body).arrayBuffer());
-    return wasabi.uploadPart(key, uploadId, { n, sizeBytes, body: bodyOf(read) });
-  };
-  const workbench = {
-    ...bench,
-    wasabi: { ...wasabi, copyPart },
-    door: scriptedDoor(),
-    signal,
-    claim: async () => undefined,
-  };
-
-  const otherVersion = { ...source, etag: "0".repeat(32) };
-  await expect(copyByParts(otherVersion, target, workbench, partSizeBytes)).rejects.toMatchObject({
-    code: "ETAG_MISMATCH",
-  });
-  expect(await wasabi.head(target.key)).toBeNull();
-  expect(await notedUploads(target.key)).toEqual([]);
-
-  await copyByParts(source, target, workbench, partSizeBytes);
-  const copy = await wasabi.head(target.key);
-  const { body } = await wasabi.getRange(target.key, { from: 0, to: bytes.length - 1, ifMatch: copy?.etag ?? "" });
-  expect(await hash("SHA-256", new Uint8Array(await new Response(body).arrayBuffer()))).toBe(
-    await hash("SHA-256", bytes),
-  );
-  expect(await notedUploads(target.key)).toEqual([]);
-});
-
-test("an original elsewhere in the bucket is copied to its canonical key, once", async () => {
-  const sourceKey = `inbox/${newFileId()} +ü.mov`;
-  const etag = await putOriginal(sourceKey, content(2_000));
-  const command = archiveCommand(2_000, sourceKey);
-  const first = await run(command, archiveOriginal);
-  expect(first.facts).toMatchObject([{ type: "OriginalArchived", key: command.key, sizeBytes: 2_000 }]);
-  expect(first.calls).toContain("claim complete");
-  await wasabi.remove(sourceKey);
-  expect((await run(command, archiveOriginal)).facts).toEqual(first.facts);
-  expect(etag).not.toBe("");
-});
-
-async function ingestCommand(bytes: Uint8Array<ArrayBuffer>, sha256: string | null) {
-  const { fileId, key, id, op } = archiveCommand(bytes.length);
-  const sourceKey = `elsewhere/${fileId}.mov`;
-  await putOriginal(sourceKey, bytes);
-  const url = await wasabi.presignGet(sourceKey, 300);
-  return { type: "IngestOriginal", id, fileId, op, key, url, sizeBytes: bytes.length, sha256 } as const;
-}
-
-test("an original at a URL comes in by ranges, its whole digest compared", async () => {
-  const bytes = content(33 * mib);
-  const command = await ingestCommand(bytes, await hash("SHA-256", bytes));
-  const { facts } = await run(command, ingestOriginal);
-  const halves = [bytes.slice(0, 32 * mib), bytes.slice(32 * mib)];
-  const etag = await multipartEtag(await Promise.all(halves.map((half) => hash("MD5", half))));
-  const composite = await compositeOf(await Promise.all(halves.map((half) => hash("SHA-256", half))));
-  const sha256 = { partSizeBytes: 32 * mib, parts: 2, composite };
-  expect(facts).toEqual([{ type: "OriginalArchived", op: 1, key: command.key, sizeBytes: bytes.length, etag, sha256 }]);
-  expect(await wasabi.head(command.key)).toEqual({ sizeBytes: bytes.length, etag });
-}, 120_000);
-
-test.each([
-  ["another digest", { sha256: "0".repeat(64) }, "StepFailed", "CHECKSUM_MISMATCH"],
-  ["another size", { sizeBytes: 999 }, "StepFailed", "SIZE_MISMATCH"],
-  ["no answer", { url: "http://127.0.0.1:1/x.mov" }, "StepDeferred", "SOURCE_UNREADABLE"],
-  ["no such file", { url: `${config.wasabi.endpoint}/nothing/here` }, "StepDeferred", "ORIGINAL_MISSING"],
-])("an original with %s never shows", async (_name, over, type, code) => {
-  const command = { ...(await ingestCommand(content(1_000), null)), ...over };
-  const { facts } = await run(command, ingestOriginal);
-  expect(facts).toMatchObject([{ type, code }]);
-  expect(await wasabi.head(command.key)).toBeNull();
-  expect(await env.CATALOGUE.prepare("SELECT count(*) AS n FROM open_uploads").first("n")).toBe(0);
 });

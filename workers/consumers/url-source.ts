@@ -2,6 +2,8 @@
  * An original at a URL, read part by part: by ranges pinned to one version where the origin can, else as one stream.
  * Every answer is checked before a byte of it is used: an error page must never become an original.
  */
+
+import type { SourcePin } from "../../schemas/transfer.ts";
 import { fetchWithin } from "../stores/deadline.ts";
 import type { PartRange } from "../stores/part-digest.ts";
 import { retryAfterMs, StoreFailure } from "../stores/store-failure.ts";
@@ -9,8 +11,8 @@ import { checkSourceAddress } from "./source-address.ts";
 import { StreamCutter } from "./stream-cutter.ts";
 
 export interface UrlSource {
-  /** True when parts may be read in any order and at the same time. */
-  ranged: boolean;
+  /** Parts may be read in any order, at the same time and by anybody who names this version; null where they cannot. */
+  pin: SourcePin | null;
   read(part: PartRange): Promise<ReadableStream<Uint8Array>>;
   /** After the last part. @throws StoreFailure SIZE_MISMATCH when there is more than was announced */
   finish(): Promise<void>;
@@ -35,37 +37,34 @@ export async function openUrl(wanted: Wanted): Promise<UrlSource> {
     const version = versionOf(first.headers);
     await first.body?.cancel();
     checkSize(totalBytes, wanted.sizeBytes);
-    return version === null ? wholeSource(await request(wanted, {}), wanted) : rangedSource(wanted, version);
+    return version === null ? wholeSource(await request(wanted, {}), wanted) : pinnedSource(wanted, version);
   }
   return wholeSource(first, wanted);
 }
 
-interface Version {
-  name: "etag" | "last-modified";
-  value: string;
-}
-
 /** What names the version that is read; a weak ETag does not. */
-function versionOf(headers: Headers): Version | null {
+function versionOf(headers: Headers): SourcePin | null {
   const etag = headers.get("etag");
   if (etag !== null && /^".*"$/.test(etag)) return { name: "etag", value: etag };
   const modified = headers.get("last-modified");
   return modified === null ? null : { name: "last-modified", value: modified };
 }
 
-function rangedSource(wanted: Wanted, version: Version): UrlSource {
+/** @throws on reading: StoreFailure SOURCE_CHANGED when the origin has another version now */
+export function pinnedSource(wanted: Wanted, version: SourcePin): UrlSource {
   const condition = version.name === "etag" ? "if-match" : "if-unmodified-since";
   return {
-    ranged: true,
+    pin: version,
     async read({ from, sizeBytes }) {
       const to = from + sizeBytes - 1;
       const response = await request(wanted, { range: `bytes=${from}-${to}`, [condition]: version.value });
+      const same = response.headers.get(version.name) === version.value;
       const exact = response.headers.get("content-range") === `bytes ${from}-${to}/${wanted.sizeBytes}`;
-      if (response.status === 206 && exact && response.headers.get(version.name) === version.value && response.body) {
-        return response.body;
-      }
+      if (response.status === 206 && exact && same && response.body) return response.body;
       await response.body?.cancel();
-      throw new StoreFailure("SOURCE_UNREADABLE", "The source changed, or answered another range than asked.");
+      throw same
+        ? new StoreFailure("SOURCE_UNREADABLE", "The source answered another range than asked.")
+        : new StoreFailure("SOURCE_CHANGED", "The source is another one than when its first part was read.");
     },
     finish: async () => undefined,
   };
@@ -79,7 +78,7 @@ function wholeSource(response: Response, { sizeBytes }: Wanted): UrlSource {
   if (announced !== null) checkSize(Number(announced), sizeBytes);
   const cutter = new StreamCutter(response.body);
   return {
-    ranged: false,
+    pin: null,
     read: async (part) => cutter.next(part.sizeBytes),
     async finish() {
       if (!(await cutter.isOver())) throw mismatch("more than", sizeBytes);
@@ -130,7 +129,8 @@ function refusalOf({ status, headers }: Response): StoreFailure | null {
   const told = `The source answered ${status}.`;
   const retry = { retryAfterMs: retryAfterMs(headers, Date.now()) };
   if (status === 404) return new StoreFailure("ORIGINAL_MISSING", told, retry);
-  if (status === 408 || status === 412 || status === 429 || status >= 500) {
+  if (status === 412) return new StoreFailure("SOURCE_CHANGED", "The source is another one by now.", retry);
+  if (status === 408 || status === 429 || status >= 500) {
     return new StoreFailure("SOURCE_UNREADABLE", told, retry);
   }
   if (status !== 200 && status !== 206) return new StoreFailure("SOURCE_REFUSED", told);

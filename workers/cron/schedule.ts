@@ -1,8 +1,10 @@
 /** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died, drops old records. */
+import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
+import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
 import { sweepRetention } from "./retention.ts";
 
@@ -34,7 +36,9 @@ async function abortAbandoned(env: Env, nowMs: number): Promise<void> {
     uploadsAtOnce,
   )) {
     try {
-      await wasabi.abortMultipart(key, uploadId);
+      const edgeKey = EdgeKey.safeParse(key);
+      if (edgeKey.success) await abortEdgeUpload(env.PROXIES, edgeKey.data, uploadId);
+      else await wasabi.abortMultipart(key, uploadId);
       await forgetUpload(env.CATALOGUE, uploadId);
     } catch (error) {
       log({ event: "upload.abort-failed", key }, error);

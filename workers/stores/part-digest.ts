@@ -80,7 +80,7 @@ interface StreamOptions {
   blame: FailureCode;
   /** Ends it early; its reason is what is thrown then. */
   signal?: AbortSignal;
-  also?: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  also?: { write(chunk: Uint8Array): Promise<void> } | undefined;
 }
 
 /**

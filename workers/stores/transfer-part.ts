@@ -14,9 +14,13 @@ const messageBytes = 256 * mib;
 /** A worker has six connections; each part has one open at a time. */
 const mostPartsAtOnce = 4;
 
-/** Whole digest parts, as many as fit into 64 MiB (at least one); more where 10,000 of those would not hold the object. */
-export function edgeTransferPartBytes(sizeBytes: number, digestPartBytes: number): number {
-  const digestsThatFit = Math.floor(transferPartTargetBytes / digestPartBytes);
+/** Whole digest parts, as many as fit into the target (at least one); more where 10,000 of those would not hold the object. */
+export function edgeTransferPartBytes(
+  sizeBytes: number,
+  digestPartBytes: number,
+  targetBytes = transferPartTargetBytes,
+): number {
+  const digestsThatFit = Math.floor(targetBytes / digestPartBytes);
   const digestsNeeded = Math.ceil(Math.ceil(sizeBytes / mostParts) / digestPartBytes);
   return digestPartBytes * Math.max(1, digestsThatFit, digestsNeeded);
 }
@@ -47,6 +51,17 @@ export function transferPart(n: number, plan: TransferPlan): TransferPart {
   const firstDigest = from / digestPartBytes;
   const digestCount = Math.max(1, Math.ceil(partBytes / digestPartBytes));
   return { n, from, sizeBytes: partBytes, digests: { from: firstDigest, to: firstDigest + digestCount } };
+}
+
+/** Where the n-th part of an object lies, from 1. */
+export function partRange(n: number, sizeBytes: number, partSizeBytes: number): PartRange {
+  const from = (n - 1) * partSizeBytes;
+  return { n, from, sizeBytes: Math.min(partSizeBytes, sizeBytes - from) };
+}
+
+/** For objects of any size: the target, in whole MiB more where 10,000 parts of it would not hold the object. */
+export function transferPartBytes(sizeBytes: number, targetBytes: number): number {
+  return Math.max(targetBytes, Math.ceil(sizeBytes / mostParts / mib) * mib);
 }
 
 /** How many parts one message moves, all at the same time. */

@@ -6,6 +6,7 @@ import type { WasabiConfig } from "./config.ts";
 import * as multipart from "./wasabi-multipart.ts";
 import * as object from "./wasabi-object.ts";
 import { presignGet, presignPart } from "./wasabi-presign.ts";
+import { completeProven } from "./wasabi-proof.ts";
 
 /** What a proxy is served as, and an original too: its own type is not known before it is probed. */
 const videoType = "video/mp4";
@@ -28,6 +29,12 @@ export function wasabiStore(config: WasabiConfig) {
       multipart.copyPart(config, { key, uploadId }, part),
     completeMultipart: (key: string, uploadId: string, parts: readonly { n: number; etag: string }[]) =>
       multipart.completeMultipart(config, { key, uploadId }, parts),
+    completeProven: (
+      key: string,
+      uploadId: string,
+      parts: readonly { n: number; etag: string }[],
+      expected: object.ArchivedObject,
+    ) => completeProven(config, { key, uploadId }, parts, expected),
     abortMultipart: (key: string, uploadId: string) => multipart.abortMultipart(config, { key, uploadId }),
 
     presignGet: (key: string, ttlSeconds: number) => presignGet(config, key, { nowMs: Date.now(), ttlSeconds }),
