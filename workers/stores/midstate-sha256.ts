@@ -108,7 +108,14 @@ export class MidstateSha256 {
 
   #rounds(w: Int32Array): void {
     const state = this.#state;
-    let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+    let a = at(state, 0);
+    let b = at(state, 1);
+    let c = at(state, 2);
+    let d = at(state, 3);
+    let e = at(state, 4);
+    let f = at(state, 5);
+    let g = at(state, 6);
+    let h = at(state, 7);
     for (let i = 0; i < 64; i++) {
       const s1 = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25);
       const choice = (e & f) ^ (~e & g);
@@ -124,7 +131,14 @@ export class MidstateSha256 {
       b = a;
       a = (t1 + s0 + majority) | 0;
     }
-    for (const [i, word] of [a, b, c, d, e, f, g, h].entries()) state[i] = (at(state, i) + word) | 0;
+    state[0] = at(state, 0) + a;
+    state[1] = at(state, 1) + b;
+    state[2] = at(state, 2) + c;
+    state[3] = at(state, 3) + d;
+    state[4] = at(state, 4) + e;
+    state[5] = at(state, 5) + f;
+    state[6] = at(state, 6) + g;
+    state[7] = at(state, 7) + h;
   }
 }
 
