@@ -19,7 +19,8 @@ export async function completeUpload(command: CommandOf<"CompleteUpload">, bench
   } catch (error) {
     // An earlier try may have won: whether it did, the object itself says.
     if (!(error instanceof StoreFailure) || error.code !== "UPLOAD_LOST") throw error;
-    lost = error;
+    // Its parts cannot come back, and only an encode makes them anew.
+    lost = new StoreFailure(error.code, error.message, { retryable: false, cause: error });
   }
   const found = await wasabi.head(key);
   if (found?.sizeBytes === sizeBytes && found.etag === expectedEtag) {

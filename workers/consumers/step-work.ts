@@ -4,6 +4,7 @@
  */
 import type { AssetDoor, OpVerb } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
+import { codeOf, type FailurePolicy, failurePolicy } from "../../schemas/failure-policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { log } from "../log.ts";
 import { within } from "../stores/deadline.ts";
@@ -61,6 +62,8 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
     if (failure instanceof NotWanted) return;
     if (!(failure instanceof StoreFailure)) throw failure;
     const { code, retryAfterMs } = failure;
+    const policy: FailurePolicy = failurePolicy[code];
+    if (policy === "stale") return;
     const message = failure.message.slice(0, longestMessage);
     if (failure.retryable) {
       // The same command may be sent, and deferred, more than once: each deferral is a fact of its own.
@@ -76,8 +79,7 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
   }
 }
 
-const outOfTime = () =>
-  new StoreFailure("STEP_OVERDUE", "The work took longer than a consumer lives.", { retryable: true });
+const outOfTime = () => new StoreFailure(codeOf("silence", "consumer"), "The work took longer than a consumer lives.");
 
 /** @returns what stops it and waits for the beat under way */
 function startHeartbeat(door: AssetDoor, step: StepRef, op: number, stopped: AbortController): () => Promise<void> {
@@ -109,7 +111,8 @@ async function claimKey(
   if (answer.granted) return;
   if (answer.reason === "stale") throw new NotWanted("a newer operation has replaced this one");
   const { retryAfterMs } = answer;
-  throw new StoreFailure("NOT_READY", `Another operation holds ${stepName(step)}.`, { retryAfterMs });
+  const code = codeOf("object", "another operation holds the key");
+  throw new StoreFailure(code, `Another operation holds ${stepName(step)}.`, { retryAfterMs });
 }
 
 async function tell(

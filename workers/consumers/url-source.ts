@@ -2,6 +2,7 @@
  * An original at a URL, read part by part: by ranges pinned to one version where the origin can, else as one stream.
  * Every answer is checked before a byte of it is used: an error page must never become an original.
  */
+import { codeOf, judged } from "../../schemas/failure-policy.ts";
 import { fetchWithin } from "../stores/deadline.ts";
 import type { PartRange } from "../stores/part-digest.ts";
 import { retryAfterMs, StoreFailure } from "../stores/store-failure.ts";
@@ -65,7 +66,8 @@ function rangedSource(wanted: Wanted, version: Version): UrlSource {
         return response.body;
       }
       await response.body?.cancel();
-      throw new StoreFailure("SOURCE_UNREADABLE", "The source changed, or answered another range than asked.");
+      const code = codeOf("urlAnswer", "another range or version than asked");
+      throw new StoreFailure(code, "The source changed, or answered another range than asked.");
     },
     finish: async () => undefined,
   };
@@ -73,7 +75,8 @@ function rangedSource(wanted: Wanted, version: Version): UrlSource {
 
 function wholeSource(response: Response, { sizeBytes }: Wanted): UrlSource {
   if (response.status !== 200 || response.body === null) {
-    throw new StoreFailure("SOURCE_UNREADABLE", `The source answered ${response.status} to a plain read.`);
+    const code = codeOf("urlAnswer", "another range or version than asked");
+    throw new StoreFailure(code, `The source answered ${response.status} to a plain read.`);
   }
   const announced = response.headers.get("content-length");
   if (announced !== null) checkSize(Number(announced), sizeBytes);
@@ -92,7 +95,10 @@ function checkSize(foundBytes: number, sizeBytes: number): void {
 }
 
 const mismatch = (found: string, sizeBytes: number) =>
-  new StoreFailure("SIZE_MISMATCH", `The source has ${found} the announced ${sizeBytes} bytes.`);
+  new StoreFailure(
+    codeOf("urlAnswer", "another size than announced"),
+    `The source has ${found} the announced ${sizeBytes} bytes.`,
+  );
 
 /** Follows redirects itself, because each address has to be one that we may read. */
 async function request(wanted: Wanted, headers: Record<string, string>): Promise<Response> {
@@ -102,10 +108,13 @@ async function request(wanted: Wanted, headers: Record<string, string>): Promise
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return accepted(response);
     await response.body?.cancel();
-    if (!URL.canParse(location, address)) throw new StoreFailure("SOURCE_REFUSED", "The source redirects to no URL.");
+    if (!URL.canParse(location, address)) {
+      const code = codeOf("urlAnswer", "a redirect to an address that is not public");
+      throw new StoreFailure(code, "The source redirects to no URL.");
+    }
     address = checkSourceAddress(new URL(location, address).href, wanted);
   }
-  throw new StoreFailure("SOURCE_REFUSED", "The source redirects without end.");
+  throw new StoreFailure(codeOf("urlAnswer", "redirects without end"), "The source redirects without end.");
 }
 
 async function fetchOnce(address: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
@@ -115,7 +124,7 @@ async function fetchOnce(address: URL, headers: Record<string, string>, signal: 
     return await fetchWithin(asked, { timeoutMs: headersTimeoutMs, signal });
   } catch (cause) {
     signal.throwIfAborted();
-    throw new StoreFailure("SOURCE_UNREADABLE", "The source did not answer.", { cause });
+    throw new StoreFailure(codeOf("silence", "source URL"), "The source did not answer.", { cause });
   }
 }
 
@@ -126,16 +135,16 @@ async function accepted(response: Response): Promise<Response> {
   throw refusal;
 }
 
+/** No camera writes these: a sign-in page, an error of an API, a store's XML. */
+const noFile = /^(text\/html|text\/xml|application\/([\w.-]+\+)?(json|xml)|application\/xhtml)/i;
+
 function refusalOf({ status, headers }: Response): StoreFailure | null {
-  const told = `The source answered ${status}.`;
-  const retry = { retryAfterMs: retryAfterMs(headers, Date.now()) };
-  if (status === 404) return new StoreFailure("ORIGINAL_MISSING", told, retry);
-  if (status === 408 || status === 412 || status === 429 || status >= 500) {
-    return new StoreFailure("SOURCE_UNREADABLE", told, retry);
+  if (status !== 200 && status !== 206) {
+    const options = { retryAfterMs: retryAfterMs(headers, Date.now()) };
+    return new StoreFailure(judged("urlStatus", status), `The source answered ${status}.`, options);
   }
-  if (status !== 200 && status !== 206) return new StoreFailure("SOURCE_REFUSED", told);
   const type = headers.get("content-type") ?? "";
-  return /^(text\/html|application\/xhtml)/i.test(type)
-    ? new StoreFailure("SOURCE_REFUSED", "The source answered with a web page instead of a file.")
-    : null;
+  if (!noFile.test(type)) return null;
+  const code = codeOf("urlAnswer", "a web page, JSON or XML instead of a file");
+  return new StoreFailure(code, `The source answered with ${type.split(";")[0]} instead of a file.`);
 }
