@@ -144,6 +144,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return this.openPart(jobId, lease, quality);
   }
 
+  async holdsUpload(uploadId: string): Promise<boolean> {
+    const renditions = this.#store.load()?.state.renditions ?? [];
+    return this.#store.hasTransfer(uploadId) || renditions.some(({ upload }) => upload?.uploadId === uploadId);
+  }
+
   async leasedOriginal(jobId: string, lease: string): ReturnType<AssetDoor["leasedOriginal"]> {
     const present = this.#store.load();
     if (present === null) return { ok: false, reason: "unknown", message: "There is no such asset." };

@@ -34,9 +34,14 @@ const longestAnswer = 64 * 1024;
 const answerTimeoutMs = 30_000;
 
 /** An XML answer's text. @throws StoreFailure WASABI_UNAVAILABLE when it breaks off or does not end */
-export async function answerText(operation: string, response: Response, timeoutMs = answerTimeoutMs): Promise<string> {
+export async function answerText(
+  operation: string,
+  response: Response,
+  timeoutMs = answerTimeoutMs,
+  limitBytes = longestAnswer,
+): Promise<string> {
   try {
-    return await textWithin(response, { limitBytes: longestAnswer, timeoutMs });
+    return await textWithin(response, { limitBytes, timeoutMs });
   } catch (cause) {
     throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi's answer to ${operation} broke off.`, { cause });
   }
