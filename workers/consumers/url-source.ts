@@ -32,10 +32,14 @@ const mostRedirects = 5;
 export async function openUrl(wanted: Wanted): Promise<UrlSource> {
   const first = await request(wanted, { range: "bytes=0-0" });
   if (first.status === 206) {
-    const totalBytes = Number(/\/(\d+)$/.exec(first.headers.get("content-range") ?? "")?.[1] ?? Number.NaN);
+    const totalBytes = /^bytes 0-0\/(\d+)$/.exec(first.headers.get("content-range") ?? "")?.[1];
     const version = versionOf(first.headers);
     await first.body?.cancel();
-    checkSize(totalBytes, wanted.sizeBytes);
+    if (totalBytes === undefined) {
+      const code = codeOf("urlAnswer", "another range or version than asked");
+      throw new StoreFailure(code, "The source answered 206 without naming the range that was asked.");
+    }
+    checkSize(Number(totalBytes), wanted.sizeBytes);
     return version === null ? wholeSource(await request(wanted, {}), wanted) : rangedSource(wanted, version);
   }
   return wholeSource(first, wanted);
