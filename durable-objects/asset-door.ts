@@ -104,6 +104,8 @@ export interface AssetDoor {
     quality: Quality,
     upload: { uploadId: string; partSizeBytes: number },
   ): Promise<PartAnswer>;
+  /** Whether this multipart upload is one of the asset's own, so that nobody else may abort it. */
+  holdsUpload(uploadId: string): Promise<boolean>;
   /** The original that a leased job reads. */
   leasedOriginal(
     jobId: string,

@@ -35,6 +35,7 @@ import { feedsOf } from "./feed-door.ts";
 import { isCurrent, leaseRefusal, renditionOf, stepOf, verbOf } from "./machine/authority.ts";
 import { copyOn } from "./machine/placement.ts";
 import type { Timer } from "./machine/timer.ts";
+import { transfersOf } from "./machine/transfer.ts";
 import { viewAsset } from "./machine/view.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
@@ -159,6 +160,13 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       this.#store.transfers.record({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() }),
     );
     return this.openPart(jobId, lease, quality);
+  }
+
+  async holdsUpload(uploadId: string): Promise<boolean> {
+    const state = this.#store.load()?.state;
+    if (state === undefined) return false;
+    const known = [...transfersOf(state), ...state.renditions.map(({ upload }) => upload)];
+    return this.#store.transfers.has(uploadId) || known.some((upload) => upload?.uploadId === uploadId);
   }
 
   async leasedOriginal(jobId: string, lease: string): ReturnType<AssetDoor["leasedOriginal"]> {

@@ -50,6 +50,10 @@ export class TransferStore {
     );
   }
 
+  has(uploadId: string): boolean {
+    return !this.#sql.exec("SELECT 1 FROM transfer WHERE upload_id = ?", uploadId).next().done;
+  }
+
   recordParts(uploadId: string, parts: readonly PartDigest[]): void {
     for (const { n, sizeBytes, etag, md5, sha256 } of parts) {
       this.#sql.exec(

@@ -1,6 +1,6 @@
 /** A placement's tagged failure, and the one mapping from file system errors to it. */
-import type { AgentProblem, AgentProblemCode } from "../schemas/agent-protocol.ts";
-import { failureFacts } from "../schemas/failure.ts";
+import { type AgentProblem, AgentProblemCode } from "../schemas/agent-protocol.ts";
+import { isRetryable, judged } from "../schemas/failure-policy.ts";
 
 export class AgentFailure extends Error {
   override readonly name = "AgentFailure";
@@ -13,7 +13,7 @@ export class AgentFailure extends Error {
 }
 
 export function problemOf(failure: AgentFailure): AgentProblem {
-  return { code: failure.code, message: failure.message, retryable: failureFacts[failure.code].retryable };
+  return { code: failure.code, message: failure.message, retryable: isRetryable(failure.code) };
 }
 
 /** The `code` of a system error, or null. */
@@ -21,20 +21,12 @@ export function errnoOf(error: unknown): string | null {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : null;
 }
 
-const codeOfErrno: Readonly<Record<string, AgentProblemCode>> = {
-  ENOSPC: "LUCIDLINK_FULL",
-  EDQUOT: "LUCIDLINK_FULL",
-  // A FUSE mount whose daemon is gone.
-  ENOTCONN: "LUCIDLINK_NOT_MOUNTED",
-  ENODEV: "LUCIDLINK_NOT_MOUNTED",
-  ELOOP: "PATH_REFUSED",
-};
-
 /** Anything thrown while a file was placed. Messages carry the errno, never a path of this machine or a URL. */
 export function asAgentFailure(error: unknown): AgentFailure {
   if (error instanceof AgentFailure) return error;
   const errno = errnoOf(error);
-  const code = (errno === null ? undefined : codeOfErrno[errno]) ?? "LUCIDLINK_UNAVAILABLE";
+  // The table is of all codes; the agent's protocol knows those that it may name.
+  const code = AgentProblemCode.catch("LUCIDLINK_UNAVAILABLE").parse(judged("agentErrno", errno));
   return new AgentFailure(code, `The file system answered ${errno ?? "with an unknown error"}.`, error);
 }
 

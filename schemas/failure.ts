@@ -1,139 +1,126 @@
-/** Every failure code that the system reports, with what it means and what to do. One table feeds API, docs and alerts. */
+/**
+ * Every failure code that the system reports, with what it means and what to do: feeds API, docs and alerts. What the
+ * system itself does about each is in failure-policy.ts.
+ */
 import { z } from "zod";
+import { type FailureName, type FailurePolicy, failurePolicy, isRetryable } from "./failure-policy.ts";
 
-interface FailureFacts {
+interface FailureText {
   /** What went wrong, for a person. */
   title: string;
-  /** Worth trying again without anybody doing anything. */
-  retryable: boolean;
   /** What to do next. */
   advice: string;
+}
+
+interface FailureFacts extends FailureText {
+  policy: FailurePolicy;
+  /** Worth trying again without anybody doing anything. */
+  retryable: boolean;
 }
 
 const table = {
   INVALID_MEDIA: failure(
     "The file is not media that can be read",
-    false,
     "Check the upload; export it again and upload under a new id.",
   ),
-  AUDIO_ONLY: failure("The file has sound but no picture", false, "Upload a file with a video track."),
-  STILL_IMAGE: failure("The file is a still image", false, "Upload a video."),
-  NO_VIDEO: failure("The file has no video track", false, "Upload a file with a video track."),
+  AUDIO_ONLY: failure("The file has sound but no picture", "Upload a file with a video track."),
+  STILL_IMAGE: failure("The file is a still image", "Upload a video."),
+  NO_VIDEO: failure("The file has no video track", "Upload a file with a video track."),
   UNSUPPORTED_CODEC: failure(
     "The video's codec cannot be decoded here",
-    false,
     "Export the file in a common codec and upload it under a new id.",
   ),
   NO_DURATION: failure(
     "The file does not say how long it is",
-    false,
     "The recording was probably not closed: repair or export it, then upload again.",
   ),
   TRUNCATED: failure(
     "The file ends before its media does",
-    false,
     "The upload was cut short or the recording is damaged: upload it again.",
   ),
-  ENCRYPTED_MEDIA: failure("The media is encrypted", false, "Upload an unprotected file."),
-  ORIGINAL_MISSING: failure("The original is not in Wasabi", true, "Finish the upload, then send the webhook again."),
+  ENCRYPTED_MEDIA: failure("The media is encrypted", "Upload an unprotected file."),
+  ORIGINAL_MISSING: failure("The original is not in Wasabi", "Finish the upload, then send the webhook again."),
   SIZE_MISMATCH: failure(
     "The size differs from the size announced",
-    false,
     "Upload again, or send the right size in the webhook of a new file id.",
   ),
   CHECKSUM_MISMATCH: failure(
     "The bytes differ from what was recorded",
-    true,
     "The copy is made again; if it repeats, check the source's storage.",
   ),
   ETAG_MISMATCH: failure(
     "The object in Wasabi is not the one that was verified",
-    true,
     "Someone replaced it: put the verified object back, then retry.",
   ),
   SOURCE_UNREADABLE: failure(
     "The source could not be read",
-    true,
     "Check that the source answers ranged reads; it is tried again.",
   ),
   SOURCE_CHANGED: failure(
     "The source changed while it was read",
-    true,
     "It is read again from its start; if it repeats, stop writing to it.",
   ),
-  SOURCE_EXPIRED: failure("The source URL has expired", true, "A fresh one is issued by itself."),
-  SOURCE_REFUSED: failure(
-    "The source URL was refused",
-    false,
-    "Check the URL's permissions and send the webhook again.",
+  SOURCE_EXPIRED: failure("The source URL has expired", "A fresh one is issued by itself."),
+  SOURCE_REFUSED: failure("The source URL was refused", "Check the URL's permissions and send the webhook again."),
+  WASABI_UNAVAILABLE: failure("Wasabi does not answer", "It is tried again by itself; watch Wasabi's status page."),
+  WASABI_FORBIDDEN: failure("Wasabi refuses the keys", "Check the keys and the bucket policy, then retry."),
+  UPLOAD_LOST: failure(
+    "The multipart upload is gone",
+    "What was being written is begun anew; a rendition is encoded again.",
   ),
-  WASABI_UNAVAILABLE: failure(
-    "Wasabi does not answer",
-    true,
-    "It is tried again by itself; watch Wasabi's status page.",
+  STRAY_UPLOAD: failure(
+    "A multipart upload that nobody knew lay in Wasabi",
+    "It was aborted. If it repeats, look for what opens uploads without noting them.",
   ),
-  WASABI_FORBIDDEN: failure("Wasabi refuses the keys", false, "Check the keys and the bucket policy, then retry."),
-  UPLOAD_LOST: failure("The multipart upload is gone", false, "The rendition is encoded again."),
-  R2_UNAVAILABLE: failure("R2 does not answer", true, "It is tried again by itself."),
+  R2_UNAVAILABLE: failure("R2 does not answer", "It is tried again by itself."),
   LUCIDLINK_UNAVAILABLE: failure(
     "The LucidLink agent does not answer",
-    true,
     "Check the droplet and its service; it is tried again by itself.",
   ),
-  LUCIDLINK_FULL: failure(
-    "LucidLink has no room left",
-    true,
-    "Free space or raise the quota; placement goes on by itself.",
-  ),
+  LUCIDLINK_FULL: failure("LucidLink has no room left", "Free space or raise the quota; placement goes on by itself."),
   LUCIDLINK_NOT_MOUNTED: failure(
     "The LucidLink filespace is not mounted",
-    true,
     "Mount it on the droplet; placement goes on by itself.",
   ),
-  PATH_REFUSED: failure("The agent refused the path", false, "Look for a symbolic link in the client's folder."),
-  LEASE_LOST: failure("The runner lost its lease", true, "Another runner takes the job."),
-  ENCODER_FAILED: failure("The encoder failed", true, "Another attempt is made; see the runner's log."),
-  RUNNER_FAILED: failure("The runner failed", true, "Another attempt is made; see the runner's log."),
-  OUTPUT_INCOMPLETE: failure("The encode is shorter than its source", true, "Another attempt is made."),
-  POISON_ASSET: failure(
-    "The asset failed on several runners",
-    false,
-    "Look at the original; retry once it is understood.",
-  ),
-  STEP_OVERDUE: failure("A step gave no sign in its time", true, "It is sent again by itself."),
-  APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", true, "Check APP_WEBHOOK_URL."),
-  BAD_MESSAGE: failure("A queue message could not be read", false, "See the dead letter and mend what sent it."),
-  CONFLICT: failure("The request contradicts what is known", false, "Use another file id, or send the same data."),
-  BAD_REQUEST: failure("The request is not valid", false, "Mend the fields named in errors."),
-  UNAUTHENTICATED: failure("No valid token", false, "Send a valid bearer token."),
-  FORBIDDEN: failure("The token does not allow this", false, "Use a token with the right role."),
-  BAD_SIGNATURE: failure("The signature is not valid", false, "Sign with the current secret and the current time."),
-  URL_EXPIRED: failure("The URL has expired", false, "Ask for a new playback URL."),
-  NOT_FOUND: failure("There is no such thing here", false, "Check the id and the token's clients."),
-  METHOD_NOT_ALLOWED: failure("The method is not allowed here", false, "See /openapi.json."),
-  NOT_READY: failure(
-    "The asset has no such rendition yet",
-    true,
-    "Wait for the asset's state, or ask for another quality.",
-  ),
-  SUPERSEDED: failure("A newer rendition has replaced this one", false, "Ask for a new playback URL."),
+  PATH_REFUSED: failure("The agent refused the path", "Look for a symbolic link in the client's folder."),
+  LEASE_LOST: failure("The runner lost its lease", "Another runner takes the job."),
+  ENCODER_FAILED: failure("The encoder failed", "Another attempt is made; see the runner's log."),
+  RUNNER_FAILED: failure("The runner failed", "Another attempt is made; see the runner's log."),
+  OUTPUT_INCOMPLETE: failure("The encode is shorter than its source", "Another attempt is made."),
+  POISON_ASSET: failure("The asset failed on several runners", "Look at the original; retry once it is understood."),
+  STEP_OVERDUE: failure("A step gave no sign in its time", "It is sent again by itself."),
+  APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", "Check APP_WEBHOOK_URL."),
+  BAD_MESSAGE: failure("A queue message could not be read", "See the dead letter and mend what sent it."),
+  CONFLICT: failure("The request contradicts what is known", "Use another file id, or send the same data."),
+  BAD_REQUEST: failure("The request is not valid", "Mend the fields named in errors."),
+  UNAUTHENTICATED: failure("No valid token", "Send a valid bearer token."),
+  FORBIDDEN: failure("The token does not allow this", "Use a token with the right role."),
+  BAD_SIGNATURE: failure("The signature is not valid", "Sign with the current secret and the current time."),
+  URL_EXPIRED: failure("The URL has expired", "Ask for a new playback URL."),
+  NOT_FOUND: failure("There is no such thing here", "Check the id and the token's clients."),
+  METHOD_NOT_ALLOWED: failure("The method is not allowed here", "See /openapi.json."),
+  NOT_READY: failure("The asset has no such rendition yet", "Wait for the asset's state, or ask for another quality."),
+  SUPERSEDED: failure("A newer rendition has replaced this one", "Ask for a new playback URL."),
   RANGE_NOT_SATISFIABLE: failure(
     "The range lies outside the file",
-    false,
     "Ask for a range within the size in Content-Range.",
   ),
-  PAYLOAD_TOO_LARGE: failure("The request's body is too large", false, "Send a smaller body."),
-  UNSUPPORTED_MEDIA_TYPE: failure("The request's body is not of a type read here", false, "Send application/json."),
-  UPGRADE_REQUIRED: failure("This address speaks WebSocket", false, "Connect with a WebSocket client."),
-  UNAVAILABLE: failure("The service cannot answer now", true, "Try again shortly."),
-  INTERNAL: failure("Something went wrong here", true, "Try again; quote the request id if it repeats."),
-} as const satisfies Record<string, FailureFacts>;
+  PAYLOAD_TOO_LARGE: failure("The request's body is too large", "Send a smaller body."),
+  UNSUPPORTED_MEDIA_TYPE: failure("The request's body is not of a type read here", "Send application/json."),
+  UPGRADE_REQUIRED: failure("This address speaks WebSocket", "Connect with a WebSocket client."),
+  UNAVAILABLE: failure("The service cannot answer now", "Try again shortly."),
+  INTERNAL: failure("Something went wrong here", "Try again; quote the request id if it repeats."),
+} as const satisfies Record<FailureName, FailureText>;
 
-function failure(title: string, retryable: boolean, advice: string): FailureFacts {
-  return { title, retryable, advice };
+function failure(title: string, advice: string): FailureText {
+  return { title, advice };
 }
 
-export const FailureCode = z.enum(Object.keys(table) as [keyof typeof table, ...(keyof typeof table)[]]);
+const codes = Object.keys(table) as [FailureName, ...FailureName[]];
+
+export const FailureCode = z.enum(codes);
 export type FailureCode = z.infer<typeof FailureCode>;
 
-export const failureFacts: Readonly<Record<FailureCode, FailureFacts>> = table;
+export const failureFacts = Object.fromEntries(
+  codes.map((code) => [code, { ...table[code], policy: failurePolicy[code], retryable: isRetryable(code) }]),
+) as Readonly<Record<FailureCode, FailureFacts>>;

@@ -40,6 +40,13 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** A message could not be handled; the queue delivers it again, or it ends as a dead letter. */
   z.object({ event: z.literal("queue.message-failed"), queue: z.string(), messageId: z.string(), attempts: z.int() }),
   z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
+  /** An upload that nobody knew any more was aborted. */
+  z.object({ event: z.literal("stray-uploads.aborted"), key: z.string(), initiatedAt: z.string() }),
+  z.object({ event: z.literal("stray-uploads.swept"), found: z.int(), aborted: z.int() }),
+  /** The store's uploads could not be listed, so that nothing was touched. Said once until it changes. */
+  z.object({ event: z.literal("stray-uploads.unlistable"), code: FailureCode }),
+  /** The asset was not asked whether it holds an upload; it counts as held. */
+  z.object({ event: z.literal("stray-uploads.unanswered"), fileId: z.string(), key: z.string() }),
   /** The asset was not asked whether its copy may leave R2; it is nominated again at the next tick. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
   /** Watchers of many assets miss one change. */
@@ -63,6 +70,10 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "command.fact-refused": "error",
   "queue.message-failed": "error",
   "upload.abort-failed": "warn",
+  "stray-uploads.aborted": "warn",
+  "stray-uploads.swept": "warn",
+  "stray-uploads.unlistable": "warn",
+  "stray-uploads.unanswered": "warn",
   "retention.nomination-failed": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",

@@ -57,6 +57,7 @@ export function scriptedDoor(script: Script = {}): ScriptedDoor {
     evidence: unscripted,
     openPart: unscripted,
     recordUpload: unscripted,
+    holdsUpload: unscripted,
     leasedOriginal: unscripted,
     locateProxy: unscripted,
     fetch: unscripted,

@@ -11,11 +11,15 @@ export interface WasabiStub {
   requests: string[];
   created: string[];
   aborted: string[];
+  /** What a listing of open uploads shows, two to a page; an abortion takes its own out. */
+  uploads: { key: string; uploadId: string; initiatedAt: string }[];
+  /** Answers a page of the listing instead, from 1; null answers truthfully. */
+  listing: ((page: number) => Response | null) | null;
   /** What every request answers with instead; null answers truthfully. */
   broken: number | null;
 }
 
-const xml = (code: string, status: number) =>
+export const xml = (code: string, status: number) =>
   new Response(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`, {
     status,
     headers: { "content-type": "application/xml" },
@@ -28,6 +32,8 @@ export function openWasabiStub(): WasabiStub {
     requests: [],
     created: [],
     aborted: [],
+    uploads: [],
+    listing: null,
     broken: null,
   };
   const spy = vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
@@ -48,8 +54,11 @@ function answer(stub: WasabiStub, request: Request, url: URL): Response {
     stub.created.push(id);
     return new Response(`<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`);
   }
+  if (request.method === "GET" && url.searchParams.has("uploads")) return uploadPage(stub, url.searchParams);
   if (request.method === "DELETE") {
-    stub.aborted.push(url.searchParams.get("uploadId") ?? "");
+    const uploadId = url.searchParams.get("uploadId") ?? "";
+    stub.aborted.push(uploadId);
+    stub.uploads = stub.uploads.filter((upload) => upload.uploadId !== uploadId);
     return new Response(null, { status: 204 });
   }
   const object = stub.objects.get(key);
@@ -71,4 +80,30 @@ function answer(stub: WasabiStub, request: Request, url: URL): Response {
       "content-range": `bytes ${from}-${to}/${bytes.length}`,
     },
   });
+}
+
+const uploadsPerPage = 2;
+
+/** As S3 answers with `encoding-type=url`. */
+function uploadPage({ uploads, listing }: WasabiStub, query: URLSearchParams): Response {
+  const below = uploads.filter(({ key }) => key.startsWith(query.get("prefix") ?? ""));
+  const after = query.get("upload-id-marker");
+  const from = after === null ? 0 : below.findIndex(({ uploadId }) => uploadId === after) + 1;
+  const scripted = listing?.(from / uploadsPerPage + 1) ?? null;
+  if (scripted !== null) return scripted;
+  const page = below.slice(from, from + uploadsPerPage);
+  const last = page.at(-1);
+  const more = from + page.length < below.length && last !== undefined;
+  const encoded = (key: string) => encodeURIComponent(key).replaceAll("%20", "+");
+  const next = more
+    ? `<NextKeyMarker>${encoded(last.key)}</NextKeyMarker><NextUploadIdMarker>${last.uploadId}</NextUploadIdMarker>`
+    : "";
+  const rows = page.map(
+    ({ key, uploadId, initiatedAt }) =>
+      `<Upload><Key>${encoded(key)}</Key><UploadId>${uploadId}</UploadId><Initiated>${initiatedAt}</Initiated></Upload>`,
+  );
+  return new Response(
+    `<?xml version="1.0"?>\n<ListMultipartUploadsResult><EncodingType>url</EncodingType><IsTruncated>${more}</IsTruncated>` +
+      `${next}${rows.join("")}</ListMultipartUploadsResult>\n`,
+  );
 }

@@ -3,24 +3,11 @@
  * reckoned; while a step is open exactly one deadline is armed.
  */
 import type { Step } from "../../schemas/asset-state.ts";
-import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
+import type { FailureCode } from "../../schemas/failure.ts";
+import { failurePolicy, isRetryable, longestRetryAfterMs } from "../../schemas/failure-policy.ts";
 import type { Backoff } from "../../schemas/policy.ts";
 import type { Context } from "./rule.ts";
 import { oweAll, oweDeferred } from "./transfer.ts";
-
-/** Outages: they last as long as they last, and never use up a step's tries. */
-const outages: ReadonlySet<FailureCode> = new Set([
-  "WASABI_UNAVAILABLE",
-  "R2_UNAVAILABLE",
-  // D1, or a queue: what records an upload before its first part.
-  "UNAVAILABLE",
-  "LUCIDLINK_UNAVAILABLE",
-  "LUCIDLINK_FULL",
-  "LUCIDLINK_NOT_MOUNTED",
-  "ORIGINAL_MISSING",
-  "SOURCE_EXPIRED",
-  "NOT_READY",
-]);
 
 export const idleStep = (): Step => ({
   op: 0,
@@ -100,7 +87,7 @@ export interface Deferral {
 /** @returns false when the step has used up its tries (never for outages). */
 export function defer(step: Step, deferral: Deferral, backoff: Backoff, { stamp, policy }: Context): boolean {
   step.deferrals += 1;
-  if (!outages.has(deferral.code)) step.failures += 1;
+  if (failurePolicy[deferral.code] !== "outage") step.failures += 1;
   setProblem(step, deferral.code, deferral.message, stamp.atMs);
   if (step.failures >= policy.stepAttempts) {
     close(step);
@@ -109,9 +96,14 @@ export function defer(step: Step, deferral: Deferral, backoff: Backoff, { stamp,
   oweDeferred(step, deferral);
   step.phase = "waiting";
   step.sends = 0;
-  step.deadlineAtMs =
-    stamp.atMs + Math.max(deferral.retryAfterMs ?? 0, backoffMs(backoff, step.deferrals, stamp.jitter));
+  const ownMs = backoffMs(backoff, step.deferrals, stamp.jitter);
+  step.deadlineAtMs = stamp.atMs + Math.max(ownMs, askedMs(deferral.retryAfterMs, stamp.jitter));
   return true;
+}
+
+/** Never sooner than was asked for, and up to 20 % later: whoever says "in a minute" says it to everybody. */
+function askedMs(retryAfterMs: number | null, jitter: number): number {
+  return Math.round(Math.min(retryAfterMs ?? 0, longestRetryAfterMs) * (1 + 0.2 * jitter));
 }
 
 /** Over, well or not: the problem stays for people to see until the step succeeds or is asked for anew. */
@@ -146,7 +138,7 @@ export function failStep(step: Step, code: FailureCode, message: string, { stamp
 /** The problem keeps its first time while the code stays the same. */
 export function setProblem(step: Step, code: FailureCode, message: string, atMs: number): void {
   const sinceAtMs = step.problem?.code === code ? step.problem.sinceAtMs : atMs;
-  step.problem = { code, message, sinceAtMs, retryable: failureFacts[code].retryable };
+  step.problem = { code, message, sinceAtMs, retryable: isRetryable(code) };
 }
 
 /** Whether a timer's event is about the deadline that is armed now. */

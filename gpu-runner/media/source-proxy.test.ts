@@ -103,7 +103,7 @@ describe("remembers what it could not deliver", () => {
   });
 
   test("a store that stays down, refuses for good, or stalls for good", async () => {
-    expect(await failing({ status: () => 500 })).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
+    expect(await failing({ status: () => 500 })).toMatchObject({ code: "WASABI_UNAVAILABLE", retryable: true });
     await proxy.close();
     await origin.close();
     expect(await failing({ status: () => 403 })).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
@@ -111,7 +111,7 @@ describe("remembers what it could not deliver", () => {
     await origin.close();
     // A stall after half of what was asked is progress each time, so the size asked for must run out.
     const stalled = await failing({ status: (n) => (n > 2 ? 500 : null), stalls: 2 }, { stallTimeoutMs: 50 });
-    expect(stalled).toMatchObject({ code: "SOURCE_UNREADABLE" });
+    expect(stalled).toMatchObject({ code: "WASABI_UNAVAILABLE" });
   });
 
   test("a fresh URL that cannot be had, or leads to another size", async () => {

@@ -11,7 +11,7 @@ export type SourceLocation = {
   sizeBytes: number;
 };
 
-export type SourceFailureCode = "ORIGINAL_MISSING" | "SOURCE_CHANGED" | "SOURCE_UNREADABLE";
+export type SourceFailureCode = "ORIGINAL_MISSING" | "SOURCE_CHANGED" | "SOURCE_UNREADABLE" | "WASABI_UNAVAILABLE";
 
 export class SourceFailure extends Error {
   override name = "SourceFailure";
@@ -83,7 +83,9 @@ export class SourceReader {
       if (fruitless >= this.options.maxFruitlessTries) {
         const why =
           attempt.kind === "retry" ? attempt.why : attempt.kind === "expired" ? "access refused" : "cut short";
-        throw new SourceFailure("SOURCE_UNREADABLE", `The original could not be read: ${why}.`, true);
+        // A store that is away is no fault of the asset's: it must not use up the asset's tries.
+        const code = attempt.kind === "expired" ? "SOURCE_UNREADABLE" : "WASABI_UNAVAILABLE";
+        throw new SourceFailure(code, `The original could not be read: ${why}.`, true);
       }
       if (attempt.kind === "expired") await this.refresh(location);
       // The first refusal is an expiry, which needs no wait; a second one in a row does.

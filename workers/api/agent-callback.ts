@@ -4,6 +4,7 @@ import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { AgentCallback } from "../../schemas/agent-protocol.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
+import { isRetryable } from "../../schemas/failure-policy.ts";
 import { reply, route } from "./route.ts";
 
 const Outcome = z.object({ outcome: z.enum(["applied", "duplicate", "ignored", "rejected", "conflict", "unknown"]) });
@@ -45,7 +46,7 @@ export function factOf({ type, data }: AgentCallback, asset: Asset): AssetEvent 
       return { type: "StepDeferred", step, op, code: "SOURCE_EXPIRED", message, retryAfterMs: 0 };
     case "transfer.failed": {
       const code = data.problem?.code ?? "LUCIDLINK_UNAVAILABLE";
-      return (data.problem?.retryable ?? true)
+      return isRetryable(code)
         ? { type: "StepDeferred", step, op, code, message, retryAfterMs: null }
         : { type: "StepFailed", step, op, code, message };
     }

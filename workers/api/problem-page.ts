@@ -11,6 +11,7 @@ export const problemPage = route({
   params: z.strictObject({ code: FailureCode }),
   answers: { 200: z.object({ code: FailureCode, title: z.string(), retryable: z.boolean(), advice: z.string() }) },
   async handle(_call, { params: { code } }) {
-    return reply(200, { code, ...failureFacts[code] });
+    const { title, retryable, advice } = failureFacts[code];
+    return reply(200, { code, title, retryable, advice });
   },
 });

@@ -2,10 +2,9 @@
  * Alerts that an asset's document gives rise to: one per asset that failed, one per client for what keeps its copies
  * from being made until a person does something. Open as long as a document says so.
  */
-import { feedDoor, feedsOf } from "../../durable-objects/feed-door.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
-import { log } from "../log.ts";
+import { tellAlert } from "../alert-feed.ts";
 import { holdAlerts } from "../stores/asset-alert.ts";
 import { publishAsset } from "../stores/catalogue.ts";
 import type { Env } from "../stores/config.ts";
@@ -44,20 +43,5 @@ export async function publishWithAlerts(env: Pick<Env, "CATALOGUE" | "FEED">, as
   const { clientName, projectName } = asset;
   for (const alert of raised) {
     await tellAlert(env, alert, { clientName, projectName: alert.fileId === null ? null : projectName });
-  }
-}
-
-/** Watchers are told once, when it is raised; who missed it asks for the open ones. Nulls: it concerns all of them. */
-export async function tellAlert(
-  env: Pick<Env, "FEED">,
-  { cause: id, code, message, fileId }: Alert,
-  { clientName, projectName }: { clientName: string | null; projectName: string | null },
-): Promise<void> {
-  const feeds = clientName === null ? [feedDoor(env.FEED, "*")] : feedsOf(env.FEED, clientName);
-  const frame = { type: "alert", id, code, message, fileId } as const;
-  for (const feed of feeds) {
-    await feed.publish(clientName, projectName, frame).catch((fault: unknown) => {
-      log({ event: "feed.unreachable", clientName: clientName ?? "*" }, fault);
-    });
   }
 }

@@ -24,7 +24,8 @@ export async function completeUpload(command: CommandOf<"CompleteUpload">, bench
 
 /** What the runner wrote cannot be written again by us: it has to be encoded again. */
 function asFinal(failure: unknown): unknown {
-  if (!(failure instanceof StoreFailure) || failure.code !== "CHECKSUM_MISMATCH") return failure;
+  if (!(failure instanceof StoreFailure)) return failure;
+  if (failure.code !== "CHECKSUM_MISMATCH" && failure.code !== "UPLOAD_LOST") return failure;
   return new StoreFailure(failure.code, failure.message, { retryable: false });
 }
 

@@ -4,11 +4,12 @@
  */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Command } from "../../schemas/command.ts";
+import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
-import { publishWithAlerts, tellAlert } from "./asset-alert.ts";
+import { publishWithAlerts } from "./asset-alert.ts";
 import { abortEdgeCopy, abortUpload, completeUpload } from "./complete.ts";
 import { isDeadLetterQueue, keepDeadLetter } from "./dead-letter.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";

@@ -51,8 +51,8 @@ async function place(command: PlaceOrCheck, bench: Workbench): Promise<Transfer>
 /** None while it is under way: the leave to begin has just told the object, whose timer asks again. */
 function factsOf(transfer: Transfer, { source, quality, jobId, op, key }: PlaceOrCheck): Facts {
   if (transfer.status === "failed") {
-    const { code, message, retryable } = transfer.problem ?? unexplained;
-    throw new StoreFailure(code, message, { retryable });
+    const { code, message } = transfer.problem ?? unexplained;
+    throw new StoreFailure(code, message);
   }
   if (transfer.status !== "durable") return [];
   const same =
@@ -65,5 +65,4 @@ function factsOf(transfer: Transfer, { source, quality, jobId, op, key }: PlaceO
 const unexplained = {
   code: "LUCIDLINK_UNAVAILABLE",
   message: "The agent reports a failure without a reason.",
-  retryable: true,
 } as const;

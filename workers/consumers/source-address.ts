@@ -1,4 +1,5 @@
 /** Which addresses an original may be fetched from: the open internet only, so that nobody reads our network through us. */
+import { codeOf } from "../../schemas/failure-policy.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 
 const privateNames = /(^|\.)(localhost|local|internal|intranet|lan|home\.arpa)$/;
@@ -46,7 +47,8 @@ function isClosedV6(address: string): boolean {
  * @throws StoreFailure SOURCE_REFUSED
  */
 export function checkSourceAddress(text: string, { allowPrivate }: { allowPrivate: boolean }): URL {
-  const refuse = (why: string) => new StoreFailure("SOURCE_REFUSED", `The source URL is refused: ${why}.`);
+  const code = codeOf("urlAnswer", "a redirect to an address that is not public");
+  const refuse = (why: string) => new StoreFailure(code, `The source URL is refused: ${why}.`);
   if (!URL.canParse(text)) throw refuse("it is not a URL");
   const url = new URL(text);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw refuse("only http and https are read");

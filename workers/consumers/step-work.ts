@@ -4,6 +4,7 @@
  */
 import type { AssetDoor, OpVerb } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
+import { codeOf, type FailurePolicy, failurePolicy } from "../../schemas/failure-policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { log } from "../log.ts";
 import { within } from "../stores/deadline.ts";
@@ -65,6 +66,8 @@ export async function runStep({ command, delivery, door, bench, work }: Job): Pr
     if (failure instanceof NotWanted) return;
     if (!(failure instanceof StoreFailure)) throw failure;
     const { code, retryAfterMs } = failure;
+    const policy: FailurePolicy = failurePolicy[code];
+    if (policy === "stale") return;
     const message = failure.message.slice(0, longestMessage);
     const told = failure instanceof ToldFailure ? failure : null;
     if (failure.retryable) {
@@ -104,8 +107,7 @@ async function beginWork(
   return answer.go ? { go: true, parts: [] } : answer;
 }
 
-const outOfTime = () =>
-  new StoreFailure("STEP_OVERDUE", "The work took longer than a consumer lives.", { retryable: true });
+const outOfTime = () => new StoreFailure(codeOf("silence", "consumer"), "The work took longer than a consumer lives.");
 
 /** @returns what stops it and waits for the beat under way */
 function startHeartbeat(
@@ -140,7 +142,8 @@ async function claimKey(
   if (answer.granted) return;
   if (answer.reason === "stale") throw new NotWanted("a newer operation has replaced this one");
   const { retryAfterMs } = answer;
-  throw new StoreFailure("NOT_READY", `Another operation holds ${stepName(step)}.`, { retryAfterMs });
+  const code = codeOf("object", "another operation holds the key");
+  throw new StoreFailure(code, `Another operation holds ${stepName(step)}.`, { retryAfterMs });
 }
 
 async function tell(

@@ -3,6 +3,7 @@
  * Every answer is checked before a byte of it is used: an error page must never become an original.
  */
 
+import { codeOf, judged } from "../../schemas/failure-policy.ts";
 import type { SourcePin } from "../../schemas/transfer.ts";
 import { fetchWithin } from "../stores/deadline.ts";
 import type { PartRange } from "../stores/part-digest.ts";
@@ -33,10 +34,14 @@ const mostRedirects = 5;
 export async function openUrl(wanted: Wanted): Promise<UrlSource> {
   const first = await request(wanted, { range: "bytes=0-0" });
   if (first.status === 206) {
-    const totalBytes = Number(/\/(\d+)$/.exec(first.headers.get("content-range") ?? "")?.[1] ?? Number.NaN);
+    const totalBytes = /^bytes 0-0\/(\d+)$/.exec(first.headers.get("content-range") ?? "")?.[1];
     const version = versionOf(first.headers);
     await first.body?.cancel();
-    checkSize(totalBytes, wanted.sizeBytes);
+    if (totalBytes === undefined) {
+      const code = codeOf("urlAnswer", "another range than asked");
+      throw new StoreFailure(code, "The source answered 206 without naming the range that was asked.");
+    }
+    checkSize(Number(totalBytes), wanted.sizeBytes);
     return version === null ? wholeSource(await request(wanted, {}), wanted) : pinnedSource(wanted, version);
   }
   return wholeSource(first, wanted);
@@ -62,9 +67,8 @@ export function pinnedSource(wanted: Wanted, version: SourcePin): UrlSource {
       const exact = response.headers.get("content-range") === `bytes ${from}-${to}/${wanted.sizeBytes}`;
       if (response.status === 206 && exact && same && response.body) return response.body;
       await response.body?.cancel();
-      throw same
-        ? new StoreFailure("SOURCE_UNREADABLE", "The source answered another range than asked.")
-        : new StoreFailure("SOURCE_CHANGED", "The source is another one than when its first part was read.");
+      const sign = same ? "another range than asked" : "another version than asked";
+      throw new StoreFailure(codeOf("urlAnswer", sign), `The source answered with ${sign}.`);
     },
     finish: async () => undefined,
   };
@@ -72,7 +76,8 @@ export function pinnedSource(wanted: Wanted, version: SourcePin): UrlSource {
 
 function wholeSource(response: Response, { sizeBytes }: Wanted): UrlSource {
   if (response.status !== 200 || response.body === null) {
-    throw new StoreFailure("SOURCE_UNREADABLE", `The source answered ${response.status} to a plain read.`);
+    const code = codeOf("urlAnswer", "another range than asked");
+    throw new StoreFailure(code, `The source answered ${response.status} to a plain read.`);
   }
   const announced = response.headers.get("content-length");
   if (announced !== null) checkSize(Number(announced), sizeBytes);
@@ -91,7 +96,10 @@ function checkSize(foundBytes: number, sizeBytes: number): void {
 }
 
 const mismatch = (found: string, sizeBytes: number) =>
-  new StoreFailure("SIZE_MISMATCH", `The source has ${found} the announced ${sizeBytes} bytes.`);
+  new StoreFailure(
+    codeOf("urlAnswer", "another size than announced"),
+    `The source has ${found} the announced ${sizeBytes} bytes.`,
+  );
 
 /** Follows redirects itself, because each address has to be one that we may read. */
 async function request(wanted: Wanted, headers: Record<string, string>): Promise<Response> {
@@ -101,10 +109,13 @@ async function request(wanted: Wanted, headers: Record<string, string>): Promise
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return accepted(response);
     await response.body?.cancel();
-    if (!URL.canParse(location, address)) throw new StoreFailure("SOURCE_REFUSED", "The source redirects to no URL.");
+    if (!URL.canParse(location, address)) {
+      const code = codeOf("urlAnswer", "a redirect to an address that is not public");
+      throw new StoreFailure(code, "The source redirects to no URL.");
+    }
     address = checkSourceAddress(new URL(location, address).href, wanted);
   }
-  throw new StoreFailure("SOURCE_REFUSED", "The source redirects without end.");
+  throw new StoreFailure(codeOf("urlAnswer", "redirects without end"), "The source redirects without end.");
 }
 
 async function fetchOnce(address: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
@@ -114,7 +125,7 @@ async function fetchOnce(address: URL, headers: Record<string, string>, signal: 
     return await fetchWithin(asked, { timeoutMs: headersTimeoutMs, signal });
   } catch (cause) {
     signal.throwIfAborted();
-    throw new StoreFailure("SOURCE_UNREADABLE", "The source did not answer.", { cause });
+    throw new StoreFailure(codeOf("silence", "source URL"), "The source did not answer.", { cause });
   }
 }
 
@@ -125,17 +136,16 @@ async function accepted(response: Response): Promise<Response> {
   throw refusal;
 }
 
+/** No camera writes these: a sign-in page, an error of an API, a store's XML. */
+const noFile = /^(text\/html|text\/xml|application\/([\w.-]+\+)?(json|xml)|application\/xhtml)/i;
+
 function refusalOf({ status, headers }: Response): StoreFailure | null {
-  const told = `The source answered ${status}.`;
-  const retry = { retryAfterMs: retryAfterMs(headers, Date.now()) };
-  if (status === 404) return new StoreFailure("ORIGINAL_MISSING", told, retry);
-  if (status === 412) return new StoreFailure("SOURCE_CHANGED", "The source is another one by now.", retry);
-  if (status === 408 || status === 429 || status >= 500) {
-    return new StoreFailure("SOURCE_UNREADABLE", told, retry);
+  if (status !== 200 && status !== 206) {
+    const options = { retryAfterMs: retryAfterMs(headers, Date.now()) };
+    return new StoreFailure(judged("urlStatus", status), `The source answered ${status}.`, options);
   }
-  if (status !== 200 && status !== 206) return new StoreFailure("SOURCE_REFUSED", told);
   const type = headers.get("content-type") ?? "";
-  return /^(text\/html|application\/xhtml)/i.test(type)
-    ? new StoreFailure("SOURCE_REFUSED", "The source answered with a web page instead of a file.")
-    : null;
+  if (!noFile.test(type)) return null;
+  const code = codeOf("urlAnswer", "a web page, JSON or XML instead of a file");
+  return new StoreFailure(code, `The source answered with ${type.split(";")[0]} instead of a file.`);
 }

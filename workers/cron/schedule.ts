@@ -1,4 +1,4 @@
-/** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died, drops old records. */
+/** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died or that nobody knows, drops old records. */
 import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
@@ -7,6 +7,7 @@ import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
 import { sweepRetention } from "./retention.ts";
+import { sweepStrayUploads } from "./stray-upload.ts";
 
 const hourMs = 60 * 60_000;
 /** Far beyond a consumer's life, so that no upload under way is hit. */
@@ -25,6 +26,7 @@ export async function handleScheduled(
   await sweepRetention(env, readConfig(env).policy, nowMs);
   await abortAbandoned(env, nowMs);
   await pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs));
+  await sweepStrayUploads(env, wasabiStore(readConfig(env).wasabi), nowMs);
 }
 
 /** One that cannot be aborted now is tried again at the next tick, and keeps nobody else waiting. */

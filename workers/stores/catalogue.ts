@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { AssetQuery } from "../../schemas/api.ts";
 import { type Asset, AssetSummary } from "../../schemas/asset.ts";
+import { codeOf } from "../../schemas/failure-policy.ts";
 import { within } from "./deadline.ts";
 import { StoreFailure } from "./store-failure.ts";
 
@@ -9,7 +10,11 @@ const timeoutMs = 30_000;
 
 /** @throws StoreFailure UNAVAILABLE when D1 does not answer in time */
 export function answered<T>(work: Promise<T>): Promise<T> {
-  return within(work, timeoutMs, () => new StoreFailure("UNAVAILABLE", "The catalogue did not answer in time."));
+  return within(
+    work,
+    timeoutMs,
+    () => new StoreFailure(codeOf("silence", "D1"), "The catalogue did not answer in time."),
+  );
 }
 
 const upsertAsset = `

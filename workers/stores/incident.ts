@@ -190,6 +190,23 @@ export async function raiseLetterAlert(database: D1Database, letterId: string): 
   return newlyRaised(results)[0] ?? null;
 }
 
+const raise = `
+INSERT INTO alerts (cause, code, message, file_id, client_name, times, first_at, last_at, cleared_at)
+VALUES (?1, ?2, ?3, ?4, NULL, 1, ?5, ?5, NULL) ${sameCauseAgain}`;
+
+/** One that concerns the whole deployment, raised by a sweep. @returns true when it was not open before */
+export async function raiseAlert(database: D1Database, alert: Alert, at: string): Promise<boolean> {
+  const { cause, code, message, fileId } = alert;
+  const { results } = await answered(database.prepare(raise).bind(cause, code, message, fileId, at).all());
+  return newlyRaised(results).length > 0;
+}
+
+/** Its cause is no more. */
+export async function clearAlert(database: D1Database, cause: string, at: string): Promise<void> {
+  const statement = database.prepare("UPDATE alerts SET cleared_at = ?2 WHERE cause = ?1 AND cleared_at IS NULL");
+  await answered(statement.bind(cause, at).run());
+}
+
 const AlertRow = z.object({
   cause: z.string(),
   code: FailureCode,

@@ -7,6 +7,7 @@ import {
   RemoveResult,
   Transfer,
 } from "../../schemas/agent-protocol.ts";
+import { codeOf, judged } from "../../schemas/failure-policy.ts";
 import type { EditorKey } from "../../schemas/key.ts";
 import { fetchWithin, textWithin } from "./deadline.ts";
 import { retryAfterMs, StoreFailure } from "./store-failure.ts";
@@ -35,7 +36,7 @@ async function ask(config: LucidAgentConfig, method: string, path: string, body?
   try {
     return await fetchWithin(request, { timeoutMs });
   } catch (cause) {
-    throw new StoreFailure("LUCIDLINK_UNAVAILABLE", "The LucidLink agent did not answer.", { cause });
+    throw new StoreFailure(codeOf("silence", "lucid-agent"), "The LucidLink agent did not answer.", { cause });
   }
 }
 
@@ -53,7 +54,7 @@ async function answerOf<Shape extends z.ZodType>(shape: Shape, response: Respons
   if (!response.ok) throw refusalOf(response, json);
   const parsed = shape.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new StoreFailure("LUCIDLINK_UNAVAILABLE", "The LucidLink agent's answer cannot be read.");
+  throw new StoreFailure(codeOf("silence", "lucid-agent"), "The LucidLink agent's answer cannot be read.");
 }
 
 function refusalOf(response: Response, json: unknown): StoreFailure {
@@ -66,10 +67,7 @@ function refusalOf(response: Response, json: unknown): StoreFailure {
     });
   }
   const told = `The LucidLink agent answered ${response.status}.`;
-  if (response.status === 409) return new StoreFailure("CONFLICT", told);
-  const ours = response.status === 400 || response.status === 413 || response.status === 422;
-  if (ours) return new StoreFailure("BAD_REQUEST", told);
-  return new StoreFailure("LUCIDLINK_UNAVAILABLE", told, { retryAfterMs: waitMs });
+  return new StoreFailure(judged("agentStatus", response.status), told, { retryAfterMs: waitMs });
 }
 
 /** Starts a transfer, or resumes the one of this id with a fresh URL. */

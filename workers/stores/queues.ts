@@ -1,5 +1,6 @@
 /** Sends commands to the queue that carries them, as JSON so that pull consumers can read them too. */
 import { type Command, type QueueName, queueOf } from "../../schemas/command.ts";
+import { codeOf } from "../../schemas/failure-policy.ts";
 import type { Env } from "./config.ts";
 import { within } from "./deadline.ts";
 import { StoreFailure } from "./store-failure.ts";
@@ -29,5 +30,9 @@ export async function sendCommand(
   options: { delaySeconds?: number } = {},
 ): Promise<void> {
   const sending = queueFor(queues, queueOf[command.type]).send(command, { contentType: "json", ...options });
-  await within(sending, sendTimeoutMs, () => new StoreFailure("UNAVAILABLE", "The queue did not answer in time."));
+  await within(
+    sending,
+    sendTimeoutMs,
+    () => new StoreFailure(codeOf("silence", "queue"), "The queue did not answer in time."),
+  );
 }

@@ -3,6 +3,7 @@
  * original nor any other object of the archive can be put here.
  */
 import type { CompositeSha256 } from "../../schemas/checksum.ts";
+import { codeOf, judged } from "../../schemas/failure-policy.ts";
 import { EdgeKey } from "../../schemas/key.ts";
 import { within } from "./deadline.ts";
 import { StoreFailure } from "./store-failure.ts";
@@ -28,11 +29,7 @@ function r2Failure(operation: string, cause: unknown): StoreFailure {
   if (cause instanceof StoreFailure) return cause;
   const code = /\((\d{5})\)/.exec(cause instanceof Error ? cause.message : "")?.[1] ?? null;
   const told = `R2 refused ${operation}${code === null ? "" : ` (${code})`}.`;
-  if (code === "10037" || code === "10014") return new StoreFailure("CHECKSUM_MISMATCH", told, { cause });
-  // No such upload, or no such part in it. Begun again it may succeed: Wasabi still has the bytes.
-  if (code === "10024" || code === "10025") return new StoreFailure("UPLOAD_LOST", told, { cause, retryable: true });
-  if (code === "10039") return new StoreFailure("RANGE_NOT_SATISFIABLE", told, { cause });
-  return new StoreFailure("R2_UNAVAILABLE", told, { cause });
+  return new StoreFailure(judged("r2", code), told, { cause });
 }
 
 export async function askR2<T>(operation: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
@@ -40,7 +37,7 @@ export async function askR2<T>(operation: string, timeoutMs: number, work: () =>
     return await within(
       work(),
       timeoutMs,
-      () => new StoreFailure("R2_UNAVAILABLE", `R2 did not answer to ${operation} in time.`),
+      () => new StoreFailure(codeOf("silence", "r2"), `R2 did not answer to ${operation} in time.`),
     );
   } catch (cause) {
     throw r2Failure(operation, cause);

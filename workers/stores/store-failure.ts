@@ -1,9 +1,11 @@
 /** The one error that stores throw on purpose: a code of the failure table, and whether and when to try again. */
-import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
+import type { FailureCode } from "../../schemas/failure.ts";
+import { isRetryable, longestRetryAfterMs } from "../../schemas/failure-policy.ts";
 
 export class StoreFailure extends Error {
   override readonly name = "StoreFailure";
   readonly code: FailureCode;
+  /** As the table has it, unless whoever throws knows for certain that this very case is another. */
   readonly retryable: boolean;
   /** What the store asked for (Retry-After); null leaves it to the caller's backoff. */
   readonly retryAfterMs: number | null;
@@ -15,12 +17,10 @@ export class StoreFailure extends Error {
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
-    this.retryable = options.retryable ?? failureFacts[code].retryable;
+    this.retryable = options.retryable ?? isRetryable(code);
     this.retryAfterMs = options.retryAfterMs ?? null;
   }
 }
-
-const longestRetryAfterMs = 60 * 60_000;
 
 /** @returns the milliseconds that a Retry-After header asks for (seconds or an HTTP date), at most an hour. */
 export function retryAfterMs(headers: Headers, nowMs: number): number | null {

@@ -1,5 +1,6 @@
 /** Multipart uploads in Wasabi: create, send parts, copy parts inside the bucket, complete, abort. */
 import { z } from "zod";
+import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { bareEtag } from "./part-digest.ts";
 import { StoreFailure } from "./store-failure.ts";
@@ -144,5 +145,5 @@ function answerOf<Shape extends z.ZodType>(operation: string, shape: Shape, body
   if (parsed.success) return parsed.data;
   const code = errorCode(body);
   if (code !== null) throw classifyWasabiError(operation, { status: 500, code, retryAfterMs: null });
-  throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi's answer to ${operation} cannot be read.`);
+  throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi's answer to ${operation} cannot be read.`);
 }

@@ -1,4 +1,5 @@
 /** Whole objects in Wasabi: head, ranged read, put, single copy, delete. ETags are bare (no quotes). */
+import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { StoreFailure } from "./store-failure.ts";
 import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
@@ -65,7 +66,8 @@ export async function headObject(config: WasabiConfig, key: string): Promise<Arc
   if (response.status === 404) return null;
   if (!response.ok) throw await explainHead(config, key, response);
   const sizeBytes = Number(response.headers.get("content-length") ?? Number.NaN);
-  if (!Number.isSafeInteger(sizeBytes)) throw new StoreFailure("WASABI_UNAVAILABLE", "Wasabi's HEAD has no size.");
+  if (!Number.isSafeInteger(sizeBytes))
+    throw new StoreFailure(codeOf("s3Answer", "no size"), "Wasabi's HEAD has no size.");
   return { sizeBytes, etag: etagOf(operation, response.headers) };
 }
 
@@ -119,9 +121,12 @@ export async function getRange(config: WasabiConfig, key: string, wanted: Versio
   const exact = response.status === 206 && answered?.from === wanted.from && answered.to === wanted.to;
   if (!exact || answered === null || response.body === null || etag !== wanted.ifMatch) {
     await drop(response);
-    if (etag !== wanted.ifMatch)
-      throw new StoreFailure("ETAG_MISMATCH", "Wasabi served another version of the object.");
-    throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi answered ${response.status} with another range than asked.`);
+    if (etag !== wanted.ifMatch) {
+      const code = codeOf("s3Answer", "another ETag than asked");
+      throw new StoreFailure(code, "Wasabi served another version of the object.");
+    }
+    const code = codeOf("s3Answer", "another range than asked");
+    throw new StoreFailure(code, `Wasabi answered ${response.status} with another range than asked.`);
   }
   return {
     body: response.body,

@@ -1,5 +1,6 @@
 /** Sends one signed request to Wasabi: with a deadline, never repeated, every failure told as a StoreFailure. */
 import { AwsClient } from "aws4fetch";
+import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { fetchWithin, textWithin } from "./deadline.ts";
 import { bareEtag } from "./part-digest.ts";
@@ -33,11 +34,16 @@ const longestAnswer = 64 * 1024;
 const answerTimeoutMs = 30_000;
 
 /** An XML answer's text. @throws StoreFailure WASABI_UNAVAILABLE when it breaks off or does not end */
-export async function answerText(operation: string, response: Response, timeoutMs = answerTimeoutMs): Promise<string> {
+export async function answerText(
+  operation: string,
+  response: Response,
+  timeoutMs = answerTimeoutMs,
+  limitBytes = longestAnswer,
+): Promise<string> {
   try {
-    return await textWithin(response, { limitBytes: longestAnswer, timeoutMs });
+    return await textWithin(response, { limitBytes, timeoutMs });
   } catch (cause) {
-    throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi's answer to ${operation} broke off.`, { cause });
+    throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi's answer to ${operation} broke off.`, { cause });
   }
 }
 
@@ -54,7 +60,7 @@ export async function sendSigned(client: AwsClient, request: WasabiRequest): Pro
     return await fetchWithin(signed, { timeoutMs, signal });
   } catch (cause) {
     if (cause instanceof StoreFailure) throw cause;
-    throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi did not answer to ${operation}.`, { cause });
+    throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi did not answer to ${operation}.`, { cause });
   }
 }
 
@@ -82,7 +88,7 @@ export async function drop(response: Response): Promise<void> {
 export function etagOf(operation: string, headers: Headers): string {
   const etag = headers.get("etag");
   if (etag !== null && etag !== "") return bareEtag(etag);
-  throw new StoreFailure("WASABI_UNAVAILABLE", `Wasabi's answer to ${operation} has no ETag.`);
+  throw new StoreFailure(codeOf("s3Answer", "no ETag"), `Wasabi's answer to ${operation} has no ETag.`);
 }
 
 /** A body of this size must not take longer: at least 256 KiB a second, after a minute's grace. */

@@ -7,6 +7,7 @@ import * as multipart from "./wasabi-multipart.ts";
 import * as object from "./wasabi-object.ts";
 import { presignGet, presignPart } from "./wasabi-presign.ts";
 import { completeProven } from "./wasabi-proof.ts";
+import { listUploads } from "./wasabi-upload-list.ts";
 
 /** What a proxy is served as, and an original too: its own type is not known before it is probed. */
 const videoType = "video/mp4";
@@ -36,6 +37,7 @@ export function wasabiStore(config: WasabiConfig) {
       expected: object.ArchivedObject,
     ) => completeProven(config, { key, uploadId }, parts, expected),
     abortMultipart: (key: string, uploadId: string) => multipart.abortMultipart(config, { key, uploadId }),
+    listUploads: (prefix: string) => listUploads(config, prefix),
 
     presignGet: (key: string, ttlSeconds: number) => presignGet(config, key, { nowMs: Date.now(), ttlSeconds }),
     presignPart: (key: string, uploadId: string, n: number, ttlSeconds: number) =>

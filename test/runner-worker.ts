@@ -1,0 +1,73 @@
+/** A runner without ffmpeg: claims a pipeline's job over its socket and uploads made-up renditions, as the protocol has it. */
+import type { PartDigest } from "../schemas/checksum.ts";
+import { ObjectFrame, type RunnerFrame } from "../schemas/runner-protocol.ts";
+import { compositeOf, hexOf, partRanges } from "../workers/stores/part-digest.ts";
+import { bodyOf, content, type Pipeline, wasabi } from "./pipeline-worker.ts";
+import { probe } from "./simulation/asset-sample.ts";
+
+const partSizeBytes = 5 * 1024 ** 2;
+const hash = async (name: string, bytes: Uint8Array<ArrayBuffer>) => hexOf(await crypto.subtle.digest(name, bytes));
+
+type Question = RunnerFrame extends infer Frame ? (Frame extends { seq: number } ? Omit<Frame, "seq"> : never) : never;
+
+async function connect(pipeline: Pipeline, jobId: string) {
+  const address = `https://object/runner/${jobId}`;
+  const { webSocket } = await pipeline.stub.fetch(address, { headers: { Upgrade: "websocket" } });
+  if (webSocket === null) throw new Error("the object took no socket");
+  const answers: ObjectFrame[] = [];
+  webSocket.addEventListener("message", ({ data }) => {
+    answers.push(ObjectFrame.parse(JSON.parse(String(data))));
+  });
+  webSocket.accept();
+  let seq = 0;
+  const ask = async (question: Question): Promise<ObjectFrame> => {
+    seq += 1;
+    webSocket.send(JSON.stringify({ ...question, seq }));
+    for (let wait = 0; wait < 500; wait += 1) {
+      const answer = answers.find((frame) => "seq" in frame && frame.seq === seq);
+      if (answer?.type === "refused") throw new Error(`${question.type}: ${answer.message}`);
+      if (answer !== undefined) return answer;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`${question.type}: no answer`);
+  };
+  return { ask, close: () => webSocket.close() };
+}
+
+/**
+ * Encodes whatever is lacking of a source of this height. What it uploads still has to be completed by a consumer.
+ * @param rounds of different bytes: an encode is never quite the same twice
+ */
+export async function encode(pipeline: Pipeline, { height = 360, sizeBytes = 1_000, round = 1 } = {}): Promise<void> {
+  const { jobId, generation } = await pipeline.asset();
+  if (jobId === null) throw new Error("no job is offered");
+  const { ask, close } = await connect(pipeline, jobId);
+  const capabilities = { ffmpegVersion: "7", encoderReason: "" };
+  const granted = await ask({ type: "claim", generation, runnerId: "runner-1", encoder: "libx264", capabilities });
+  if (granted.type !== "granted") throw new Error("the claim was not granted");
+  const { lease } = granted;
+  const planned = await ask({ type: "probed", lease, source: probe(height) });
+  if (planned.type !== "ladder") throw new Error("no ladder was planned");
+  for (const [index, { quality, width, height: lines }] of planned.renditions.entries()) {
+    const { key } = await opened(pipeline.door.openPart(jobId, lease, quality));
+    const uploadId = await wasabi.createMultipart(key);
+    await opened(pipeline.door.recordUpload(jobId, lease, quality, { uploadId, partSizeBytes }));
+    const bytes = content(sizeBytes + index, round * 10 + index);
+    const parts: PartDigest[] = [];
+    for (const { n, from, sizeBytes: length } of partRanges(bytes.length, partSizeBytes)) {
+      const part = bytes.slice(from, from + length);
+      const etag = await wasabi.uploadPart(key, uploadId, { n, sizeBytes: length, body: bodyOf(part) });
+      parts.push({ n, sizeBytes: length, etag, md5: await hash("MD5", part), sha256: await hash("SHA-256", part) });
+    }
+    const composite = await compositeOf(parts.map(({ sha256 }) => sha256));
+    const made = { width, height: lines, frames: 500, durationSeconds: 20, sizeBytes: bytes.length };
+    await ask({ type: "uploaded", lease, quality, ...made, partSizeBytes, composite, parts });
+  }
+  close();
+}
+
+async function opened<Answer extends { ok: boolean }>(asked: Promise<Answer>): Promise<Answer & { ok: true }> {
+  const answer = await asked;
+  if (!answer.ok) throw new Error(`refused: ${JSON.stringify(answer)}`);
+  return answer as Answer & { ok: true };
+}
