@@ -35,6 +35,8 @@ export const Step = z.object({
   failures: z.int().nonnegative(),
   /** Deferrals in a row, which only lengthen the backoff. */
   deferrals: z.int().nonnegative(),
+  /** Uploads of the present intent that had to be given up for a new one. Parts that get through do not wipe these out. */
+  restarts: z.int().nonnegative().default(0),
   /** Times the present command was sent without a sign of life. */
   sends: z.int().nonnegative(),
   /** When to act next (backoff over, or watchdog); null when idle. */

@@ -61,9 +61,11 @@ export class Pipeline {
   readonly #asked = { origin: 0, agent: 0, wasabi: 0 };
   readonly #env: Env;
 
-  constructor(fileId: string) {
+  /** @param policy what the consumers have of it; the object has the default one */
+  constructor(fileId: string, policy: Record<string, unknown>) {
     this.fileId = fileId;
-    this.#env = { ...(bindings as unknown as Env), WASABI_ENDPOINT: wasabiConfig.endpoint };
+    const env = bindings as unknown as Env;
+    this.#env = { ...env, WASABI_ENDPOINT: wasabiConfig.endpoint, POLICY: JSON.stringify(policy) };
     this.door = assetDoor(this.#env.ASSET, fileId);
     this.stub = this.#env.ASSET.getByName(fileId) as unknown as DurableObjectStub<AssetObject>;
   }
@@ -204,8 +206,8 @@ export class Pipeline {
   }
 }
 
-export async function openPipeline(fileId: string): Promise<Pipeline> {
-  const pipeline = new Pipeline(fileId);
+export async function openPipeline(fileId: string, policy: Record<string, unknown> = {}): Promise<Pipeline> {
+  const pipeline = new Pipeline(fileId, policy);
   await pipeline.open();
   return pipeline;
 }

@@ -14,6 +14,7 @@ export const idleStep = (): Step => ({
   phase: "idle",
   failures: 0,
   deferrals: 0,
+  restarts: 0,
   sends: 0,
   deadlineAtMs: null,
   problem: null,
@@ -30,6 +31,7 @@ export function intend(step: Step, watchdogMs: number, { stamp }: Context): void
   step.phase = "queued";
   step.failures = 0;
   step.deferrals = 0;
+  step.restarts = 0;
   step.sends = 1;
   step.deadlineAtMs = stamp.atMs + watchdogMs;
   step.problem = null;
@@ -88,8 +90,9 @@ export interface Deferral {
 export function defer(step: Step, deferral: Deferral, backoff: Backoff, { stamp, policy }: Context): boolean {
   step.deferrals += 1;
   if (failurePolicy[deferral.code] !== "outage") step.failures += 1;
+  if (deferral.startOver) step.restarts += 1;
   setProblem(step, deferral.code, deferral.message, stamp.atMs);
-  if (step.failures >= policy.stepAttempts) {
+  if (Math.max(step.failures, step.restarts) >= policy.stepAttempts) {
     close(step);
     return false;
   }
@@ -114,20 +117,23 @@ export function close(step: Step): void {
   step.transfer = null;
 }
 
-/** More messages follow a success: whatever troubled the step before is over. */
+/** More messages of a transfer follow: their silence is watched with fresh patience. */
 export function goOn(step: Step, watchdogMs: number, context: Context): void {
+  step.sends = 0;
+  sendAgain(step, watchdogMs, context);
+}
+
+/** Parts got through: whatever troubled the step before is over. */
+export function recover(step: Step): void {
   step.failures = 0;
   step.deferrals = 0;
-  step.sends = 0;
   step.problem = null;
-  sendAgain(step, watchdogMs, context);
 }
 
 export function succeed(step: Step): void {
   close(step);
-  step.failures = 0;
-  step.deferrals = 0;
-  step.problem = null;
+  recover(step);
+  step.restarts = 0;
 }
 
 export function failStep(step: Step, code: FailureCode, message: string, { stamp }: Context): void {

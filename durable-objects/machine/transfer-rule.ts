@@ -25,6 +25,7 @@ export function advanceTransfer(step: Step, event: EventOf<"PartsMoved">, contex
   if (!recordMoved(transfer, event)) return null;
   // A backoff goes on: one part that got through does not tell that the trouble is over.
   if (step.phase === "waiting" && !isWhole(transfer)) return [];
+  clock.recover(step);
   return sendOn(step, context);
 }
 

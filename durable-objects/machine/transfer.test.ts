@@ -194,6 +194,28 @@ describe("in trouble", () => {
     expect(copyOf(world)).toMatchObject({ state: "placed", step: { transfer: null } });
   });
 
+  test("uploads that are lost again and again fail the copy, whatever got through in between", () => {
+    const world = placing();
+    const { stepAttempts } = world.run.policy;
+    for (let attempt = 1; attempt <= stepAttempts; attempt++) {
+      open(world, planFor(world, 12, { uploadId: `u${attempt}` }));
+      moved(world, [1, 2, 3, 4]);
+      deferred(world, { code: "UPLOAD_LOST", startOver: true });
+      if (attempt < stepAttempts) world.run.fireTimer(`r2:${quality}`);
+    }
+    expect(copyOf(world)).toMatchObject({ state: "failed", step: { problem: { code: "UPLOAD_LOST" } } });
+  });
+
+  test("opening an upload is no success: what troubled the step before still counts", () => {
+    const world = placing();
+    deferred(world, { code: "CHECKSUM_MISMATCH" });
+    world.run.fireTimer(`r2:${quality}`);
+    open(world, planFor(world, 12));
+    expect(copyOf(world).step.failures).toBe(1);
+    moved(world, [1]);
+    expect(copyOf(world).step.failures).toBe(0);
+  });
+
   test.each(["RetryRequested", "ArchiveLost"] as const)("%s gives the upload back", (type) => {
     const world = placing();
     open(world, planFor(world, 12));
