@@ -73,6 +73,9 @@ export function isRetryable(code: FailureName): boolean {
   return policy === "outage" || policy === "attempt";
 }
 
+/** An outage that lasts so long is worth a person's look, although nobody has to do anything for it to be waited out. */
+export const longOutageMs = 15 * 60_000;
+
 /** No Retry-After may hold a step for longer: who asks for a day is asked again after an hour. */
 export const longestRetryAfterMs = 60 * 60_000;
 

@@ -3,13 +3,14 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { FailureCode } from "../../schemas/failure.ts";
-import { failurePolicy, longestRetryAfterMs } from "../../schemas/failure-policy.ts";
+import { failurePolicy, longestRetryAfterMs, longOutageMs } from "../../schemas/failure-policy.ts";
 import { Policy } from "../../schemas/policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
 import { reach, type World } from "../../test/simulation/world.ts";
 import { stepOf } from "./authority.ts";
 import { defer, idleStep, intend } from "./step-clock.ts";
+import type { Transition } from "./transition.ts";
 
 const dayMs = 24 * 60 * 60_000;
 const policy = Policy.parse({});
@@ -71,6 +72,33 @@ describe("an outage of a day", () => {
       expect(world.run.announcements).not.toContain("asset.failed");
     },
   );
+
+  test("is told to the catalogue when it begins, once more when it has become a long one, and when it is over", () => {
+    const world = reach("received");
+    const step = { kind: "archive" } as const;
+    const { op } = world.run.asset.job.archive;
+    const away: AssetEvent = {
+      type: "StepDeferred",
+      step,
+      op,
+      code: "WASABI_UNAVAILABLE",
+      message: "away",
+      retryAfterMs: null,
+    };
+    const publishedAfterMs: number[] = [];
+    const startedMs = world.run.nowMs;
+    const listen = ({ effects }: Transition) => {
+      if (effects.some(({ type }) => type === "PublishCatalogue")) publishedAfterMs.push(world.run.nowMs - startedMs);
+    };
+    while (world.run.nowMs - startedMs < dayMs) {
+      listen(world.run.apply(away));
+      listen(world.run.fireTimer("archive"));
+    }
+    expect(publishedAfterMs[0]).toBe(0);
+    expect(publishedAfterMs).toHaveLength(2);
+    expect(publishedAfterMs[1]).toBeGreaterThanOrEqual(longOutageMs);
+    expect(publishedAfterMs[1]).toBeLessThanOrEqual(longOutageMs + 1.2 * policy.backoff.maxMs);
+  });
 
   test("of Wasabi while runners encode uses up none of the asset's tries", () => {
     const world = reach("archived");
