@@ -1,5 +1,5 @@
 /** A placement's tagged failure, and the one mapping from file system errors to it. */
-import { type AgentProblem, AgentProblemCode } from "../schemas/agent-protocol.ts";
+import type { AgentProblem, AgentProblemCode } from "../schemas/agent-protocol.ts";
 import { isRetryable, judged } from "../schemas/failure-policy.ts";
 
 export class AgentFailure extends Error {
@@ -25,8 +25,7 @@ export function errnoOf(error: unknown): string | null {
 export function asAgentFailure(error: unknown): AgentFailure {
   if (error instanceof AgentFailure) return error;
   const errno = errnoOf(error);
-  // The table is of all codes; the agent's protocol knows those that it may name.
-  const code = AgentProblemCode.catch("LUCIDLINK_UNAVAILABLE").parse(judged("agentErrno", errno));
+  const code = judged("agentErrno", errno);
   return new AgentFailure(code, `The file system answered ${errno ?? "with an unknown error"}.`, error);
 }
 

@@ -2,6 +2,7 @@
  * Reads a range of the source over HTTP. A body is accepted only as 206 with exactly the Content-Range asked for and
  * the pinned ETag; what any other answer means is told by `refusalOf`, apart from the reading.
  */
+import { codeOf, judged } from "../schemas/failure-policy.ts";
 import { AgentFailure } from "./failure.ts";
 
 export interface SourceRange {
@@ -49,35 +50,41 @@ export function refusalOf(
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
     return new SourceInterrupted(`the source answered ${status}`, retryAfterMs);
   }
-  if (status === 401 || status === 403 || (status === 400 && errorBody.includes("ExpiredToken"))) {
+  const sign = status === 400 && errorBody.includes("ExpiredToken") ? "400 ExpiredToken" : status;
+  const code = judged("agentSource", sign);
+  if (code === "SOURCE_EXPIRED") {
     return throttled.test(errorBody)
       ? new SourceInterrupted(`the source answered ${status} for its rate limit`, retryAfterMs)
-      : new AgentFailure("SOURCE_EXPIRED", `The source answered ${status}: its URL is no longer accepted.`);
+      : new AgentFailure(code, `The source answered ${status}: its URL is no longer accepted.`);
   }
-  if (status === 412) return new AgentFailure("ETAG_MISMATCH", "The source is no longer the object that was verified.");
-  if (status === 416) return new AgentFailure("SIZE_MISMATCH", "The source is shorter than announced.");
-  if (status === 200) {
-    return new AgentFailure("SOURCE_UNREADABLE", "The source answered 200 to a ranged read: it cannot be trusted.");
-  }
-  return new AgentFailure("SOURCE_UNREADABLE", `The source answered ${status}.`);
+  return new AgentFailure(code, sentences[status] ?? `The source answered ${status}.`);
 }
+
+const sentences: Readonly<Record<number, string>> = {
+  200: "The source answered 200 to a ranged read: it cannot be trusted.",
+  412: "The source is no longer the object that was verified.",
+  416: "The source is shorter than announced.",
+};
 
 function rangeRefusal(headers: Headers, range: SourceRange): AgentFailure | null {
   const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get("content-range") ?? "");
-  if (match === null) return new AgentFailure("SOURCE_UNREADABLE", "The source's 206 names no range.");
+  const otherRange = codeOf("agentSource", "another range than asked");
+  if (match === null) return new AgentFailure(otherRange, "The source's 206 names no range.");
   const [from, to, total] = match.slice(1).map(Number);
   if (total !== range.sizeBytes) {
-    return new AgentFailure("SIZE_MISMATCH", `The source holds ${total} bytes, not ${range.sizeBytes}.`);
+    const code = codeOf("agentSource", "another size than asked");
+    return new AgentFailure(code, `The source holds ${total} bytes, not ${range.sizeBytes}.`);
   }
   if (from !== range.from || to !== range.sizeBytes - 1) {
-    return new AgentFailure("SOURCE_UNREADABLE", "The source answered another range than asked for.");
+    return new AgentFailure(otherRange, "The source answered another range than asked for.");
   }
   if ((headers.get("content-encoding") ?? "identity") !== "identity") {
-    return new AgentFailure("SOURCE_UNREADABLE", "The source answered an encoded body.");
+    return new AgentFailure(otherRange, "The source answered an encoded body.");
   }
   const etag = headers.get("etag");
   if (range.etag !== undefined && etag !== null && unquoted(etag) !== unquoted(range.etag)) {
-    return new AgentFailure("ETAG_MISMATCH", "The source is no longer the object that was verified.");
+    const code = codeOf("agentSource", "another ETag than asked");
+    return new AgentFailure(code, "The source is no longer the object that was verified.");
   }
   return null;
 }

@@ -70,7 +70,8 @@ test("whoever does not answer is tried again, and what the agent cannot mend by 
   }
 });
 
-test("every code that the table of file system errors names is one that the agent may name", () => {
-  const { rows: errnos, otherwise } = failureSources.agentErrno;
-  for (const code of [...Object.values(errnos), otherwise]) expect(AgentProblemCode.options).toContain(code);
+test("every code that the agent's own tables name is one that the agent may name", () => {
+  for (const { rows: signs, otherwise } of [failureSources.agentErrno, failureSources.agentSource]) {
+    for (const code of [...Object.values(signs), otherwise]) expect(AgentProblemCode.options).toContain(code);
+  }
 });

@@ -74,6 +74,9 @@ export function isRetryable(code: FailureName): boolean {
   return policy === "outage" || policy === "attempt";
 }
 
+/** An outage that lasts so long is worth a person's look, although nobody has to do anything for it to be waited out. */
+export const longOutageMs = 15 * 60_000;
+
 /** No Retry-After may hold a step for longer: who asks for a day is asked again after an hour. */
 export const longestRetryAfterMs = 60 * 60_000;
 
@@ -233,6 +236,21 @@ export const failureSources = {
     },
     otherwise: "LUCIDLINK_UNAVAILABLE",
   },
+  agentSource: {
+    says: "lucid-agent: how Wasabi answered its ranged read. Throttling, 408, 425, 429 and 5xx it waits out itself",
+    rows: {
+      "200": "SOURCE_UNREADABLE",
+      "400 ExpiredToken": "SOURCE_EXPIRED",
+      "401": "SOURCE_EXPIRED",
+      "403": "SOURCE_EXPIRED",
+      "412": "ETAG_MISMATCH",
+      "416": "SIZE_MISMATCH",
+      "another size than asked": "SIZE_MISMATCH",
+      "another range than asked": "SOURCE_UNREADABLE",
+      "another ETag than asked": "ETAG_MISMATCH",
+    },
+    otherwise: "SOURCE_UNREADABLE",
+  },
   object: {
     says: "The asset's object: its answer to whoever would act",
     rows: {
@@ -246,23 +264,24 @@ export const failureSources = {
 
 type Sources = typeof failureSources;
 type Rows<Name extends keyof Sources> = Sources[Name]["rows"];
+/** Told so exactly that whoever may name only some codes, as the agent may, is checked by the compiler. */
+type Judgement<Name extends keyof Sources> = Rows<Name>[keyof Rows<Name>] | Sources[Name]["otherwise"];
 
 /** The code of a sign that the table is known to have. */
-export function codeOf<Name extends keyof Sources>(name: Name, sign: keyof Rows<Name> & string): FailureName {
-  const { rows }: FailureSource = failureSources[name];
-  return rows[sign] ?? "INTERNAL";
+export function codeOf<Name extends keyof Sources, Sign extends keyof Rows<Name>>(
+  name: Name,
+  sign: Sign,
+): Rows<Name>[Sign] {
+  const rows: Rows<Name> = failureSources[name].rows;
+  return rows[sign];
 }
 
 /** The code of whatever sign came: its own row, else that of its hundred, else what the source says of all others. */
-export function judged<Name extends keyof Sources>(
-  name: Name,
-  sign: string | number | null,
-): FailureName | Sources[Name]["otherwise"] {
+export function judged<Name extends keyof Sources>(name: Name, sign: string | number | null): Judgement<Name> {
   const { rows, otherwise }: FailureSource = failureSources[name];
   const text = String(sign);
-  const hundred = `${text[0]}xx`;
+  const hundred = /^\d{3}$/.test(text) ? `${text[0]}xx` : text;
   // A sign may come from outside: `constructor` is no row.
-  if (Object.hasOwn(rows, text)) return rows[text] as FailureName;
-  if (/^\d{3}$/.test(text) && Object.hasOwn(rows, hundred)) return rows[hundred] as FailureName;
-  return otherwise as Sources[Name]["otherwise"];
+  const found = [text, hundred].find((each) => Object.hasOwn(rows, each));
+  return (found === undefined ? otherwise : rows[found]) as Judgement<Name>;
 }

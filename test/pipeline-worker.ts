@@ -57,6 +57,9 @@ export class Pipeline {
   origin: Interceptor = () => new Response(null, { status: 404 });
   agent: Interceptor = () => new Response(null, { status: 503 });
   breakWasabi: Interceptor = () => null;
+  /** Messages that the queue forgot. */
+  readonly lost: string[] = [];
+  #toLose: string | null = null;
   readonly #waiting: Sent[] = [];
   readonly #asked = { origin: 0, agent: 0, wasabi: 0 };
   readonly #env: Env;
@@ -164,6 +167,11 @@ export class Pipeline {
     const [message] = index < 0 ? [] : this.#waiting.splice(index, 1);
     if (message === undefined) return false;
     const { queue, body } = message;
+    if (body.type === this.#toLose) {
+      this.#toLose = null;
+      this.lost.push(body.type);
+      return true;
+    }
     this.taken.push(body.type);
     const name = queue.replace(/_QUEUE$/, "").toLowerCase();
     const id = crypto.randomUUID();
@@ -176,9 +184,9 @@ export class Pipeline {
     return true;
   }
 
-  /** Drops what was sent: the queue has forgotten it. */
-  forgetMessages(): void {
-    this.#waiting.length = 0;
+  /** The queue forgets the first message of this kind, also if it has been sent already. */
+  lose(type: string): void {
+    this.#toLose = type;
   }
 
   /** The next deadline of the object is reached. */

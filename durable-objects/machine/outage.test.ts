@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { FailureCode } from "../../schemas/failure.ts";
-import { failurePolicy, longestRetryAfterMs } from "../../schemas/failure-policy.ts";
+import { failurePolicy, longestRetryAfterMs, longOutageMs } from "../../schemas/failure-policy.ts";
 import { Policy } from "../../schemas/policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
@@ -11,6 +11,7 @@ import { reach } from "../../test/simulation/reach.ts";
 import type { World } from "../../test/simulation/world.ts";
 import { stepOf } from "./authority.ts";
 import { defer, idleStep, intend } from "./step-clock.ts";
+import type { Transition } from "./transition.ts";
 
 const dayMs = 24 * 60 * 60_000;
 const policy = Policy.parse({});
@@ -54,7 +55,9 @@ describe("an outage of a day", () => {
       const startedMs = world.run.nowMs;
       let commands = 0;
       let deferrals = 0;
-      while (world.run.nowMs - startedMs < dayMs) {
+      // Half a minute is LucidLink's longest backoff: an hour shows it a hundred times over.
+      const lastsMs = maxMs < 60_000 ? dayMs / 24 : dayMs;
+      while (world.run.nowMs - startedMs < lastsMs) {
         // Whoever takes the command begins, and finds the store away.
         world.run.apply({ type: "StepBegan", step: ref, op });
         const away: AssetEvent = { type: "StepDeferred", step: ref, op, code, message: "away", retryAfterMs: null };
@@ -65,13 +68,40 @@ describe("an outage of a day", () => {
       }
       expect(commands).toBe(deferrals);
       // The first dozen steps are shorter; every later one is the longest, at worst 20 % early.
-      expect(commands).toBeLessThanOrEqual(12 + Math.ceil(dayMs / (0.8 * maxMs)));
+      expect(commands).toBeLessThanOrEqual(12 + Math.ceil(lastsMs / (0.8 * maxMs)));
       expect(world.run.status).toBe(status);
       world.settle();
       expect(world.run.status).toBe("distributed");
       expect(world.run.announcements).not.toContain("asset.failed");
     },
   );
+
+  test("is told to the catalogue when it begins, once more when it has become a long one, and when it is over", () => {
+    const world = reach("received");
+    const step = { kind: "archive" } as const;
+    const { op } = world.run.asset.job.archive;
+    const away: AssetEvent = {
+      type: "StepDeferred",
+      step,
+      op,
+      code: "WASABI_UNAVAILABLE",
+      message: "away",
+      retryAfterMs: null,
+    };
+    const publishedAfterMs: number[] = [];
+    const startedMs = world.run.nowMs;
+    const listen = ({ effects }: Transition) => {
+      if (effects.some(({ type }) => type === "PublishCatalogue")) publishedAfterMs.push(world.run.nowMs - startedMs);
+    };
+    while (world.run.nowMs - startedMs < dayMs) {
+      listen(world.run.apply(away));
+      listen(world.run.fireTimer("archive"));
+    }
+    expect(publishedAfterMs[0]).toBe(0);
+    expect(publishedAfterMs).toHaveLength(2);
+    expect(publishedAfterMs[1]).toBeGreaterThanOrEqual(longOutageMs);
+    expect(publishedAfterMs[1]).toBeLessThanOrEqual(longOutageMs + 1.2 * policy.backoff.maxMs);
+  });
 
   test("of Wasabi while runners encode uses up none of the asset's tries", () => {
     const world = reach("archived");

@@ -5,6 +5,7 @@
  */
 import type { StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
 import type { AssetEvent, EventOf, UploadDeclaration } from "../../schemas/event.ts";
+import { longOutageMs } from "../../schemas/failure-policy.ts";
 import type { Quality } from "../../schemas/ladder.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
 import { startArchive } from "./archive-rule.ts";
@@ -75,18 +76,18 @@ function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): 
   if (before === null || !isMoreOfTheSame(before, asset, event)) effects.push({ type: "PublishCatalogue" });
 }
 
-/** An outage's hundredth deferral tells the catalogue nothing that it does not know. */
+/** An outage's hundredth deferral tells the catalogue nothing that it does not know, save that it has become a long one. */
 function isMoreOfTheSame(before: StoredAsset, after: StoredAsset, event: AssetEvent): boolean {
   if (!isRound(event)) return false;
   const told = (asset: StoredAsset) => JSON.stringify([assetStatus(asset), asset.job.generation, ...problemsOf(asset)]);
   return told(before) === told(after);
 }
 
-function problemsOf({ job, renditions }: StoredAsset): unknown[] {
+function problemsOf({ job, renditions, updatedAtMs }: StoredAsset): unknown[] {
   const steps = [job.archive, job.transcode, ...renditions.map(({ step }) => step)];
   for (const { copies } of renditions) steps.push(...copies.map(({ step }) => step));
   return [
-    steps.map(({ problem }) => problem?.code ?? null),
+    steps.map(({ problem }) => problem && [problem.code, updatedAtMs - problem.sinceAtMs >= longOutageMs]),
     renditions.map(({ copies }) => copies.map(({ state }) => state)),
   ];
 }

@@ -68,12 +68,50 @@ test.each(["LUCIDLINK_FULL", "LUCIDLINK_NOT_MOUNTED", "LUCIDLINK_UNAVAILABLE", "
   },
 );
 
-test.each(["R2_UNAVAILABLE", "WASABI_UNAVAILABLE", "CHECKSUM_MISMATCH"] as const)(
-  "%s is waited out or shown on its asset: no alert",
+test.each(["R2_UNAVAILABLE", "WASABI_UNAVAILABLE", "UNAVAILABLE"] as const)(
+  "%s is waited out in silence, and is one alert for the client once it has lasted",
   async (code) => {
-    expect(alertsOf(withCopyProblem(await assetOf("acme"), code))).toEqual([]);
+    const asset = withCopyProblem(await assetOf("acme"), code);
+    const after = (minutes: number) => new Date(Date.parse(at) + minutes * 60_000).toISOString();
+    expect(alertsOf({ ...asset, updatedAt: after(14) })).toEqual([]);
+    expect(alertsOf({ ...asset, updatedAt: after(15) })).toEqual([
+      { cause: `${code}:acme`, code, message: `told: ${code}`, fileId: null },
+    ]);
   },
 );
+
+test("what is tried again is shown on its asset, and is no alert however long it takes", async () => {
+  expect(alertsOf(withCopyProblem(await assetOf("acme"), "CHECKSUM_MISMATCH"))).toEqual([]);
+});
+
+test("a copy that failed is an alert of its own, unless its client has one for the same reason", async () => {
+  const failing = (asset: Asset): Asset => ({
+    ...asset,
+    renditions: asset.renditions.map((rendition) => ({
+      ...rendition,
+      copies: rendition.copies.map((copy) => (copy.tier === "lucidlink" ? { ...copy, status: "failed" } : copy)),
+    })),
+  });
+  const refused = failing(withCopyProblem(await assetOf("acme"), "PATH_REFUSED"));
+  const { fileId, fileName } = refused;
+  expect(alertsOf(refused)).toEqual([
+    {
+      cause: `failed-copy:${fileId}:lucidlink:360p`,
+      code: "PATH_REFUSED",
+      message: `360p of ${fileName} on lucidlink failed: told: PATH_REFUSED`,
+      fileId,
+    },
+  ]);
+  await publishWithAlerts(env, refused);
+  expect(await open()).toEqual([[`failed-copy:${fileId}:lucidlink:360p`, 1]]);
+  await publishWithAlerts(env, { ...withCopyProblem(refused, null), revision: refused.revision + 1 });
+  expect(await open()).toEqual([[`failed-copy:${fileId}:lucidlink:360p`, 1]]);
+  await publishWithAlerts(env, { ...(await assetOf("acme")), fileId, revision: refused.revision + 2 });
+  expect(await open()).toEqual([]);
+
+  const forbidden = failing(withCopyProblem(await assetOf("acme"), "WASABI_FORBIDDEN"));
+  expect(alertsOf(forbidden).map(({ cause }) => cause)).toEqual(["WASABI_FORBIDDEN:acme"]);
+});
 
 test("an asset that failed is an alert of its own, beside what made it fail", async () => {
   const failed = await assetOf("acme", { state: "failed", problem: problem("WASABI_FORBIDDEN", "Check the keys.") });
