@@ -76,7 +76,7 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
       stack: file,
       bare: { origin, ...keys },
       pids: () => ({ worker: running.child("worker").pid() ?? 0, bare: bare.pid() ?? 0 }),
-      copyBare: async (key, shape) => copyBare(origin, { url: await presigned(file, key), ...shape }),
+      copyBare: async (key, shape) => copyBare(origin, { url: await presigned(file, key), ...shape }, signal),
       async limitWasabi(bytesPerSecond) {
         const { port } = new URL(file.wasabi.endpoint);
         await running.child("wasabi").stop();
@@ -123,11 +123,11 @@ async function presigned({ wasabi }: StackFile, key: string): Promise<string> {
   return (await s3Client(wasabi).sign(url, { method: "GET", aws: { signQuery: true } })).url;
 }
 
-async function copyBare(origin: string, copy: BareCopy): Promise<number> {
+async function copyBare(origin: string, copy: BareCopy, signal: AbortSignal): Promise<number> {
   const response = await fetch(origin, {
     method: "POST",
     body: JSON.stringify(copy),
-    signal: AbortSignal.timeout(copyTimeoutMs),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(copyTimeoutMs)]),
   });
   if (!response.ok) throw new Error(`the bare worker failed: ${(await response.text()).slice(0, 500)}`);
   const { sizeBytes, tookMs } = BareResult.parse(await response.json());

@@ -16,10 +16,10 @@ import { benchQuality, openStage, settleDisk, type TransferStage } from "./trans
 const mib = 1024 ** 2;
 const mb = 1e6;
 const bareShape = { partSizeBytes: 64 * mib, partsAtOnce: 4 };
-const limitBytesPerSecond = 20 * mb;
 /** The limit is steady: a part of the object tells a single connection's rate. */
 const singleConnectionBytes = 256 * mib;
-const historyEveryMs = 250;
+/** Seldom: the history has the times, and asking costs the worker the processor that it copies with. */
+const historyEveryMs = 1_000;
 const placeTimeoutMs = 30 * 60_000;
 
 const help = `Usage: npm run bench -- transfer [options]
@@ -27,20 +27,23 @@ const help = `Usage: npm run bench -- transfer [options]
   transfer-overhead   seconds from "archived" to "placed on R2" in the pipeline, checks
                       included, against a bare worker that pipes ranged fetches into
                       uploadPart (64 MiB parts, 4 at a time). Promise: ratio <= 1.15
-  transfer-parallel   MB/s of the pipeline where each connection to Wasabi is limited to
-                      20 MB/s, against the bare worker on one connection.
-                      Promise: ratio >= 3.5
+  transfer-parallel   MB/s of the pipeline where each connection to Wasabi is limited,
+                      against the bare worker on one connection. Promise, at 20 MB/s:
+                      ratio >= 3.5. A machine whose local R2 takes less than that in all
+                      (see "bare, 4 at a time") shows it at a lower limit only
 
 A stack on a temporary folder, a stand-in for the runner, random bytes. Needs three
 times the size on the disk, and half as much again for each run.
 
   --size-mib N   size of the rendition           [1024]
   --runs N       of each, alternating; medians   [3]
+  --limit-mb N   of each connection, MB/s        [20]
   --help`;
 
 interface Options {
   sizeBytes: number;
   runs: number;
+  limitBytesPerSecond: number;
 }
 
 function wholeNumber(name: string, text: string, most: number): number {
@@ -52,21 +55,35 @@ function wholeNumber(name: string, text: string, most: number): number {
 function parseOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
-    options: { "size-mib": { type: "string", default: "1024" }, runs: { type: "string", default: "3" } },
+    options: {
+      "size-mib": { type: "string", default: "1024" },
+      runs: { type: "string", default: "3" },
+      "limit-mb": { type: "string", default: "20" },
+    },
   });
   return {
     sizeBytes: wholeNumber("size-mib", values["size-mib"], 64 * 1024) * mib,
     runs: wholeNumber("runs", values.runs, 99),
+    limitBytesPerSecond: wholeNumber("limit-mb", values["limit-mb"], 10_000) * mb,
   };
 }
 
-async function historyOf(stage: TransferStage, fileId: string): Promise<HistoryEntry[]> {
-  const response = await fetch(`${stage.stack.api}/v1/assets/${fileId}/history`, {
-    headers: { authorization: `Bearer ${stage.stack.tokens.viewer}` },
-    signal: AbortSignal.timeout(30_000),
-  });
-  if (!response.ok) throw new Error(`the history answered ${response.status}`);
-  return HistoryPage.parse(await response.json()).entries;
+/** The newest first. A large transfer tells more than one page of facts. */
+async function historyOf({ stack }: TransferStage, fileId: string): Promise<HistoryEntry[]> {
+  const entries: HistoryEntry[] = [];
+  let cursor: string | null = null;
+  do {
+    const query: string = cursor === null ? "" : `?cursor=${encodeURIComponent(cursor)}`;
+    const response = await fetch(`${stack.api}/v1/assets/${fileId}/history${query}`, {
+      headers: { authorization: `Bearer ${stack.tokens.viewer}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (!response.ok) throw new Error(`the history answered ${response.status}`);
+    const page = HistoryPage.parse(await response.json());
+    entries.push(...page.entries);
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return entries;
 }
 
 /** Seconds from the moment that the rendition was archived, when its copy is ordered, to the one when it is placed. */
@@ -135,7 +152,7 @@ async function measureOverhead(stage: TransferStage, options: Options, signal: A
 }
 
 async function measureParallel(stage: TransferStage, options: Options, signal: AbortSignal) {
-  await stage.limitWasabi(limitBytesPerSecond);
+  await stage.limitWasabi(options.limitBytesPerSecond);
   const { sizeBytes } = options;
   const singleBytes = Math.min(sizeBytes, singleConnectionBytes);
   const pipeline: number[] = [];
@@ -163,7 +180,7 @@ async function run(args: string[]): Promise<void> {
     say(`transfer-overhead: ${options.sizeBytes / mib} MiB, pipeline and bare worker in turn`);
     const overhead = await measureOverhead(stage, options, leaving.signal);
     say(
-      `transfer-parallel: ${options.sizeBytes / mib} MiB, each connection limited to ${limitBytesPerSecond / mb} MB/s`,
+      `transfer-parallel: ${options.sizeBytes / mib} MiB, each connection limited to ${options.limitBytesPerSecond / mb} MB/s`,
     );
     const parallel = await measureParallel(stage, options, leaving.signal);
     say(`transfer-overhead ${overhead.ratio <= 1.15 ? "holds" : "does not hold"} (at most 1.15)`);
