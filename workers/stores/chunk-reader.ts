@@ -5,20 +5,27 @@
 export interface ChunkReader {
   /** At most `mostBytes`; null at the end. */
   next(mostBytes?: number): Promise<Uint8Array | null>;
+  /** Lets a later chunk be read into this one's memory, which costs less than new memory. Nobody may look at it then. */
+  release(chunk: Uint8Array): void;
   cancel(reason: unknown): Promise<void>;
 }
 
-const chunkBytes = 128 * 1024;
+const chunkBytes = 512 * 1024;
 
 export function chunkReader(source: ReadableStream<Uint8Array>): ChunkReader {
   const filling = fillingReader(source);
   if (filling === null) return plainReader(source.getReader());
+  const spare: ArrayBufferLike[] = [];
   return {
     async next(mostBytes = chunkBytes) {
       const wantedBytes = Math.min(chunkBytes, mostBytes);
-      const { done, value } = await filling.readAtLeast(wantedBytes, new Uint8Array(wantedBytes));
+      const memory = spare.pop() ?? new ArrayBuffer(chunkBytes);
+      const { done, value } = await filling.readAtLeast(wantedBytes, new Uint8Array(memory, 0, wantedBytes));
       if (value !== undefined && value.length > 0) return value;
       return done ? null : new Uint8Array();
+    },
+    release({ buffer }) {
+      if (buffer.byteLength === chunkBytes) spare.push(buffer);
     },
     cancel: (reason) => filling.cancel(reason),
   };
@@ -37,6 +44,8 @@ function plainReader(reader: ReadableStreamDefaultReader<Uint8Array>): ChunkRead
       rest = rest.subarray(chunk.length);
       return chunk;
     },
+    // What a stream of objects hands out may be held by others.
+    release: () => undefined,
     cancel: (reason) => reader.cancel(reason),
   };
 }

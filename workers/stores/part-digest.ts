@@ -199,7 +199,7 @@ async function pump(
   const write = async (chunk: Uint8Array) => {
     await writing;
     const written = destination.write(chunk).catch(lost);
-    writing = Promise.all([written, also?.write(chunk)]);
+    writing = Promise.all([written, also?.write(chunk)]).then(() => reader.release(chunk));
     writing.catch(() => undefined);
   };
   let hasher: Hasher | null = null;

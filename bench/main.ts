@@ -1,0 +1,35 @@
+/** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
+import type { Bench } from "./figure.ts";
+import { transferBench } from "./transfer.ts";
+
+const benches: Readonly<Record<string, Bench>> = { transfer: transferBench };
+
+const help = `Usage: npm run bench -- NAME [options]
+
+Starts what it measures on a data directory of its own, and removes it at the
+end. Progress goes to standard error; the last lines of standard output are one
+JSON object per figure: {"figure","value","baseline","ratio"}.
+
+${Object.entries(benches)
+  .map(([name, { says }]) => `  ${name.padEnd(12)} ${says}`)
+  .join("\n")}
+
+  npm run bench -- NAME --help tells a bench's own options.`;
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+const [name, ...args] = process.argv.slice(2);
+if (name === undefined || name === "--help" || name === "-h") {
+  console.log(help);
+  process.exit(name === undefined ? 2 : 0);
+}
+const bench = benches[name] ?? fail(`There is no bench named ${name}.\n\n${help}`);
+if (args.includes("--help") || args.includes("-h")) {
+  console.log(bench.help);
+  process.exit(0);
+}
+await bench.run(args).catch((error: Error) => fail(error.message));
+process.exit(0);
