@@ -65,11 +65,8 @@ export async function openFaultLink(plan: LinkPlan): Promise<FaultLink> {
       firstStruckAtMs = null;
       change.resolve();
       change = Promise.withResolvers<void>();
-      if (rule.kind !== "refuse") return;
-      for (const connection of connections) {
-        weather.strike();
-        connection.reset();
-      }
+      // What lies idle is not struck: only who comes and is refused counts.
+      if (rule.kind === "refuse") for (const connection of connections) connection.reset();
     },
     async close() {
       const closed = once(server, "close");

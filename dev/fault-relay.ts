@@ -24,6 +24,11 @@ type Answering = {
 const drainMs = 5_000;
 const forever = 2 ** 31 - 1;
 
+/** 100 Continue and its like: the answer itself is still to come. */
+function isInterim(head: Head): boolean {
+  return statusOf(head) < 200 && statusOf(head) !== 101;
+}
+
 export class Relay {
   readonly #client: Socket;
   readonly #upstream: Socket;
@@ -94,8 +99,7 @@ export class Relay {
   }
 
   async #beginAnswer(head: Head, answering: Answering): Promise<void> {
-    const isInterim = statusOf(head) < 200 && statusOf(head) !== 101;
-    if (isInterim) return;
+    if (isInterim(head)) return;
     answering.request = this.#asked.shift() ?? null;
     answering.wholeBytes = head.bodyBytes;
     const rule = this.#weather.rule();
@@ -107,20 +111,29 @@ export class Relay {
   /** @returns false when the line is cut here */
   async #answerPiece(piece: Piece, answering: Answering): Promise<boolean> {
     if (piece.kind === "raw") answering.request = null;
-    const at = piece.kind === "body" ? piece.at : answering.rawBytes;
-    const rule = this.#weather.rule();
-    const passing =
-      rule.kind === "cut" && piece.kind !== "head" && concerns(rule, answering.request)
-        ? passBeforeCut(rule.after, { at, count: piece.bytes.length, wholeBytes: answering.wholeBytes })
-        : null;
+    const passing = this.#passBeforeCut(piece, answering);
     if (piece.kind === "raw") answering.rawBytes += piece.bytes.length;
-    await this.#forward(
-      this.#client,
-      passing === null ? piece.bytes : piece.bytes.subarray(0, passing),
-      answering.request,
-    );
+    const bytes = passing === null ? piece.bytes : piece.bytes.subarray(0, passing);
+    await this.#forward(this.#client, bytes, answering.request);
     if (passing !== null) this.#weather.strike();
     return passing === null;
+  }
+
+  #passBeforeCut(piece: Piece, { request, rawBytes, wholeBytes }: Answering): number | null {
+    const rule = this.#weather.rule();
+    if (rule.kind !== "cut" || !concerns(rule, request)) return null;
+    const count = piece.bytes.length;
+    switch (piece.kind) {
+      case "head":
+        // An answer without a body is cut within its head.
+        return piece.head.bodyBytes === 0 && !isInterim(piece.head)
+          ? passBeforeCut(rule.after, { at: 0, count, wholeBytes: count })
+          : null;
+      case "body":
+        return passBeforeCut(rule.after, { at: piece.at, count, wholeBytes });
+      case "raw":
+        return passBeforeCut(rule.after, { at: rawBytes, count, wholeBytes: null });
+    }
   }
 
   async #answer(rule: Extract<FaultRule, { kind: "answer" }>): Promise<void> {

@@ -9,7 +9,7 @@ function headOf(startLine: string) {
 }
 
 test("a rule with `only` strikes what it names, and never what it cannot tell", () => {
-  const rule = FaultRule.parse({ kind: "stall", only: { method: "PUT", targetHas: "partNumber=" } });
+  const rule = FaultRule.parse({ kind: "stall", only: { method: "PUT", targetHas: ["/proxies/", "partNumber="] } });
   expect(concerns(rule, headOf("PUT /proxies/a.mp4?partNumber=3 HTTP/1.1"))).toBe(true);
   expect(concerns(rule, headOf("GET /proxies/a.mp4?partNumber=3 HTTP/1.1"))).toBe(false);
   expect(concerns(rule, headOf("PUT /proxies/a.mp4 HTTP/1.1"))).toBe(false);

@@ -21,7 +21,8 @@ function s3Error(code: string): string {
 const Milliseconds = z.int().nonnegative().max(600_000);
 
 /** Only exchanges whose request is like this are struck; the others pass. Raw bytes are struck only without it. */
-const Only = z.strictObject({ method: z.string().optional(), targetHas: z.string().optional() }).optional();
+const Only = z.strictObject({ method: z.string().optional(), targetHas: z.array(z.string()).optional() });
+export type Only = z.infer<typeof Only>;
 
 export const FaultRule = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("pass") }),
@@ -34,20 +35,20 @@ export const FaultRule = z.discriminatedUnion("kind", [
       z.strictObject({ bytes: z.int().nonnegative() }),
       z.strictObject({ share: z.number().min(0).max(1) }),
     ]),
-    only: Only,
+    only: Only.optional(),
   }),
   /** Silence while the connection stays open; with `lasting`, that connection stays silent for good. */
-  z.strictObject({ kind: z.literal("stall"), lasting: z.boolean().default(false), only: Only }),
+  z.strictObject({ kind: z.literal("stall"), lasting: z.boolean().default(false), only: Only.optional() }),
   /** Each connection and direction for itself. */
   z.strictObject({ kind: z.literal("throttle"), bytesPerSecond: z.int().min(1) }),
   z.strictObject({
     kind: z.literal("answer"),
     answer: z.enum(["503", "slow-down", "rate-limit"]),
     retryAfterSeconds: z.int().nonnegative().optional(),
-    only: Only,
+    only: Only.optional(),
   }),
   /** The answer's first byte comes so much later. */
-  z.strictObject({ kind: z.literal("slow-first-byte"), delayMs: Milliseconds, only: Only }),
+  z.strictObject({ kind: z.literal("slow-first-byte"), delayMs: Milliseconds, only: Only.optional() }),
 ]);
 export type FaultRule = z.infer<typeof FaultRule>;
 
@@ -61,7 +62,7 @@ export function concerns(rule: FaultRule, request: Head | null): boolean {
   const { method, targetHas } = only;
   return (
     (method === undefined || methodOf(request) === method) &&
-    (targetHas === undefined || targetOf(request).includes(targetHas))
+    (targetHas === undefined || targetHas.every((word) => targetOf(request).includes(word)))
   );
 }
 

@@ -26,7 +26,8 @@ export class StackRun {
   readonly dataDirectory: string;
   /** The stack's TMPDIR, its own, so that what grows there is known to be the stack's. */
   readonly temporaryDirectory: string;
-  readonly #folder: string;
+  /** Holds both. */
+  readonly folder: string;
   readonly #marker = randomUUID();
   #options: StackRunOptions;
   #supervisor: ChildProcess | null = null;
@@ -34,9 +35,9 @@ export class StackRun {
 
   /** A stack in a temporary folder of its own, not started yet. */
   constructor(options: StackRunOptions = {}) {
-    this.#folder = mkdtempSync(join(tmpdir(), "mmf-stack-"));
-    this.dataDirectory = join(this.#folder, "data");
-    this.temporaryDirectory = join(this.#folder, "tmp");
+    this.folder = mkdtempSync(join(tmpdir(), "mmf-stack-"));
+    this.dataDirectory = join(this.folder, "data");
+    this.temporaryDirectory = join(this.folder, "tmp");
     this.#options = options;
     mkdirSync(this.temporaryDirectory);
   }
@@ -133,10 +134,15 @@ export class StackRun {
     });
   }
 
+  /** The synchronous way out of a dying process. */
+  readonly killNow = (): void => {
+    for (const { pid } of this.processes()) if (isRunning(pid)) process.kill(pid, "SIGKILL");
+  };
+
   /** For afterAll: whatever happened, no process and no file remains. */
   async destroy(): Promise<void> {
     await this.killEverything();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 
   /** A child's log so far. */
