@@ -33,8 +33,12 @@ export function coverageTables(outcomes: readonly StrikeOutcome[], maxColumns: n
     ...renderTable(columns("fault", phases), faults, { maxColumns }),
     "",
     ...renderTable(columns("link", phases), links, { maxColumns }),
-    ...(missed === 0
-      ? []
-      : ["", `${missed} faults could not strike: their phase was passed before. They are not counted.`]),
+    ...(missed === 0 ? [] : ["", tellMissed(missed)]),
   ];
+}
+
+function tellMissed(count: number): string {
+  const faults =
+    count === 1 ? "1 fault could not strike: its phase was" : `${count} faults could not strike: their phases were`;
+  return `${faults} passed before. Not counted above.`;
 }
