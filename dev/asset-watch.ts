@@ -11,10 +11,11 @@ export class AssetWatch {
   #asset: Asset | null = null;
   #failure: Error | null = null;
   readonly #closing = new AbortController();
-  #uploadedBytes = 0;
+  readonly #onChange: (asset: Asset) => void;
 
   /** @param silenceMs without a word for so long, the watch gives up */
-  constructor(stack: StackFile, fileId: string, silenceMs: number) {
+  constructor(stack: StackFile, fileId: string, silenceMs: number, onChange: (asset: Asset) => void) {
+    this.#onChange = onChange;
     const seen = (frame: StatusFrame) => {
       for (const each of frame.type === "batch" ? frame.frames : [frame]) this.#take(each);
       return false;
@@ -25,22 +26,15 @@ export class AssetWatch {
   }
 
   #take(frame: SingleFrame): void {
-    if (frame.type === "progress") {
-      this.#uploadedBytes = Math.max(0, ...frame.renditions.map(({ uploadedBytes }) => uploadedBytes));
-      return;
-    }
-    if (frame.type === "alert") return;
+    if (frame.type !== "snapshot" && frame.type !== "asset") return;
     // Frames may overtake each other across a reconnect: the newest revision stands.
-    if (this.#asset === null || frame.asset.revision >= this.#asset.revision) this.#asset = frame.asset;
+    if (this.#asset !== null && frame.asset.revision <= this.#asset.revision) return;
+    this.#asset = frame.asset;
+    this.#onChange(frame.asset);
   }
 
   get asset(): Asset | null {
     return this.#asset;
-  }
-
-  /** Of the rendition that has most of it in Wasabi. */
-  get uploadedBytes(): number {
-    return this.#uploadedBytes;
   }
 
   /** @throws when the time is over, or nothing can be heard any more */

@@ -1,11 +1,11 @@
 /** One run: a stack of its own, a file through it under the plan's faults, and a hard look at what is left in the end. */
 import { readFile } from "node:fs/promises";
 import type { Asset } from "../schemas/asset.ts";
-import { defaultLadder } from "../schemas/ladder.ts";
 import { AssetWatch } from "./asset-watch.ts";
 import { formatDuration } from "./bar.ts";
 import { eventually } from "./eventually.ts";
 import { describeFault, type RunPlan } from "./fault-plan.ts";
+import { impatientPolicy } from "./fault-policy.ts";
 import { complaintsAbout, complaintsAboutArchive, complaintsAboutAsset, play } from "./fault-proof.ts";
 import { type Course, carryOut, type Scene, type StrikeOutcome } from "./fault-strike.ts";
 import { type Clips, type PreparedUpload, prepareUpload } from "./fault-upload.ts";
@@ -29,33 +29,11 @@ const toldTimeoutMs = 120_000;
 const retentionSeconds = 20;
 const historyLines = 20;
 
-/** The mechanisms are production's, their patience is not. */
-const policy = {
-  leaseMs: 10_000,
-  originalGraceMs: 10_000,
-  queuedWatchdogMs: 5_000,
-  silentWatchdogMs: 25_000,
-  transcodeWatchdogMs: 8_000,
-  watchdogMaxMs: 20_000,
-  backoff: { baseMs: 1_000, maxMs: 4_000 },
-  agentBackoff: { baseMs: 1_000, maxMs: 4_000 },
-  agentCheckMs: 5_000,
-  opTokenMs: 60_000,
-  // A high rate and small parts at the top, so that a short clip has several.
-  ladder: {
-    ...defaultLadder,
-    partSizeBytes: 5 * 1024 * 1024,
-    rungs: defaultLadder.rungs
-      .slice(0, 2)
-      .map((rung) => (rung.quality === "540p" ? { ...rung, maxRateBps: 60_000_000, crf: 8 } : rung)),
-  },
-};
-
 function stackOptions(evicts: boolean): StackRunOptions {
   const retentionDays = Object.fromEntries(
     ["360p", "540p", "720p", "1080p", "2160p"].map((quality) => [quality, retentionSeconds / 86_400]),
   );
-  return { flags: ["--faults"], policy: { ...policy, ...(evicts ? { retentionDays } : {}) } };
+  return { flags: ["--faults"], policy: { ...impatientPolicy, ...(evicts ? { retentionDays } : {}) } };
 }
 
 export async function carryOutRun(
@@ -90,11 +68,20 @@ class Run {
   readonly #say: (line: string) => void;
   #upload: PreparedUpload | null = null;
   #watch: AssetWatch | null = null;
+  #told = "";
 
   constructor(plan: RunPlan, stack: StackRun, say: (line: string) => void) {
     this.#plan = plan;
     this.#stack = stack;
     this.#say = say;
+  }
+
+  /** What a person would see on a dashboard, whenever it changes. */
+  #tell({ state, problem, generation }: Asset): void {
+    const attempt = generation > 1 ? `, attempt ${generation}` : "";
+    const told = `${state}${attempt}${problem === null ? "" : `, ${problem.step}: ${problem.code}`}`;
+    if (told !== this.#told) this.#say(told);
+    this.#told = told;
   }
 
   complain(what: string): void {
@@ -129,7 +116,7 @@ class Run {
       if (announced) return;
       announced = true;
       await upload.announce();
-      this.#watch = new AssetWatch(await this.#stack.file(), upload.fileId, silenceMs);
+      this.#watch = new AssetWatch(await this.#stack.file(), upload.fileId, silenceMs, (asset) => this.#tell(asset));
     };
     await this.#strikeEach(early, { begin: announce });
     await announce();
@@ -139,7 +126,6 @@ class Run {
       "distributed",
       ({ state }) => state === "distributed" || (evicts && state === "evicted"),
     );
-    this.#say(asset.state);
     if (evicts) return await this.#throughEviction(asset);
     const idle = strikes.filter(({ phase }) => phase === "idle");
     await this.#strikeEach(idle, { meanwhile: () => this.#playUnderFault() });
@@ -161,7 +147,6 @@ class Run {
     const leaving = strikes.filter(({ phase }) => phase === "evicting");
     await this.#strikeEach(leaving, {});
     await this.#until("evicted", ({ state }) => state === "evicted");
-    this.#say("evicted");
     let played: Promise<void> | null = null;
     const playAll = async () => {
       played ??= this.#playUntilWhole(distributed);

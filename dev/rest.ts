@@ -24,10 +24,13 @@ export async function unrest(
   readAssets: () => Promise<readonly PlacedAsset[]>,
   lucidLinkRoot: string,
 ): Promise<string[]> {
-  const look = async () => whatIsLeft(stack, await readAssets(), lucidLinkRoot);
-  const wait = { what: "rest", timeoutMs: restTimeoutMs, everyMs: pollMs };
-  await eventually(wait, async () => (await look()).length === 0).catch(() => undefined);
-  return await look();
+  let left: string[] = [];
+  // Kept, not looked at twice: a runner that has just been started runs an ffmpeg for a moment.
+  await eventually({ what: "rest", timeoutMs: restTimeoutMs, everyMs: pollMs }, async () => {
+    left = whatIsLeft(stack, await readAssets(), lucidLinkRoot);
+    return left.length === 0;
+  }).catch(() => undefined);
+  return left;
 }
 
 function whatIsLeft(stack: StackRun, assets: readonly PlacedAsset[], lucidLinkRoot: string): string[] {
