@@ -24,7 +24,7 @@ export async function unrest(
   readAssets: () => Promise<readonly PlacedAsset[]>,
   lucidLinkRoot: string,
 ): Promise<string[]> {
-  let left: string[] = [];
+  let left = ["nothing could be looked at"];
   // Kept, not looked at twice: a runner that has just been started runs an ffmpeg for a moment.
   await eventually({ what: "rest", timeoutMs: restTimeoutMs, everyMs: pollMs }, async () => {
     left = whatIsLeft(stack, await readAssets(), lucidLinkRoot);
