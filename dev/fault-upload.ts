@@ -18,26 +18,25 @@ import type { StackFile } from "./stack-file.ts";
 export type Clip = { path: string; sizeBytes: number; sha256: string; frames: number };
 export type Clips = Record<RunPlan["clip"] | "text", Clip>;
 
-const seconds = 2;
-const frames = seconds * 25;
+const framesPerSecond = 25;
 
 export async function makeClips(binaries: Binaries, folder: string): Promise<Clips> {
-  const facts = async (path: string): Promise<Clip> => ({
+  const facts = async (path: string, seconds: number): Promise<Clip> => ({
     path,
     sizeBytes: (await stat(path)).size,
     sha256: await sha256OfFile(path),
-    frames,
+    frames: seconds * framesPerSecond,
   });
   const [small, parts, text] = ["small.mov", "parts.mov", "notes.mov"].map((name) => join(folder, name)) as [
     string,
     string,
     string,
   ];
-  await makeClip(binaries, small, { width: 640, height: 360, seconds });
+  await makeClip(binaries, small, { width: 640, height: 360, seconds: 2 });
   // Grain makes renditions of several parts.
-  await makeClip(binaries, parts, { width: 960, height: 540, seconds, grain: 40 });
+  await makeClip(binaries, parts, { width: 960, height: 540, seconds: 1, grain: 40 });
   await writeFile(text, "These are meeting notes, not a film.\n".repeat(500));
-  return { small: await facts(small), parts: await facts(parts), text: await facts(text) };
+  return { small: await facts(small, 2), parts: await facts(parts, 1), text: await facts(text, 0) };
 }
 
 export type PreparedUpload = {
