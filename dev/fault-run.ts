@@ -7,7 +7,7 @@ import { eventually } from "./eventually.ts";
 import { describeFault, type RunPlan } from "./fault-plan.ts";
 import { impatientPolicy } from "./fault-policy.ts";
 import { complaintsAbout, complaintsAboutArchive, complaintsAboutAsset, play } from "./fault-proof.ts";
-import { type Course, carryOut, type Scene, type StrikeOutcome } from "./fault-strike.ts";
+import { type Course, carryOut, type Scene, type StrikeOutcome, touches } from "./fault-strike.ts";
 import { type Clips, type PreparedUpload, prepareUpload } from "./fault-upload.ts";
 import { unrest } from "./rest.ts";
 import { readAsset, readHistory } from "./stack-client.ts";
@@ -139,7 +139,13 @@ class Run {
       asset: () => this.#watch?.asset ?? null,
       say: this.#say,
     };
-    for (const strike of strikes) this.outcomes.push(await carryOut(strike, scene, course));
+    const over: Promise<StrikeOutcome>[] = [];
+    for (const strike of strikes) {
+      // Traps that do not touch lie side by side, since phases overlap; of those that do, each waits for the ones before.
+      const before = over.filter((_, other) => touches(strikes[other] ?? strike, strike));
+      over.push(Promise.all(before).then(() => carryOut(strike, scene, course)));
+    }
+    this.outcomes.push(...(await Promise.all(over)));
   }
 
   async #throughEviction(distributed: Asset): Promise<Asset> {

@@ -32,8 +32,8 @@ export type StrikeOutcome = { strike: Strike; struck: boolean };
 
 const pollMs = 40;
 const holdMs = 300_000;
-/** Eviction waits for the timer that runs every minute. */
-const catchTimeoutMs = 180_000;
+/** From when the trap is set: several phases may come before, and eviction waits for the timer of every minute. */
+const catchTimeoutMs = 300_000;
 /** A fault on another link than the one by which the phase was caught. */
 const besideTimeoutMs = 15_000;
 
@@ -60,6 +60,21 @@ export async function carryOut(strike: Strike, scene: Scene, course: Course): Pr
   await lift(fault, scene);
   if (struck) scene.say(fault.kind === "kill" ? `${fault.victim} is being started again` : `${told}, lifted`);
   return { strike, struck };
+}
+
+/** Whether two strikes would be in each other's way: a kill is in everybody's. */
+export function touches(a: Strike, b: Strike): boolean {
+  if (a.fault.kind === "kill" || b.fault.kind === "kill") return true;
+  const mine = linksOf(a);
+  return linksOf(b).some((link) => mine.includes(link));
+}
+
+function linksOf({ phase, fault }: Strike): string[] {
+  const hold = holds[phase];
+  return [
+    fault.kind === "link" ? fault.link : fault.kind,
+    ...(hold === null || strikesByItself(fault, hold) ? [] : [hold.link]),
+  ];
 }
 
 /** Whether the rule can tell the phase's exchanges from others, so that nobody has to hold the door. */
