@@ -63,7 +63,14 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
   };
 
   try {
-    const options = { dataDirectory: join(folder, "data"), port: 0, runners: 0, agent: false, restart: false };
+    const options = {
+      dataDirectory: join(folder, "data"),
+      port: 0,
+      runners: 0,
+      agent: false,
+      restart: false,
+      faults: false,
+    };
     const running = await startStack({ ...options, policy, signal });
     stack = running;
     const file = running.file();

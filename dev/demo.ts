@@ -68,7 +68,7 @@ async function sampleClip(binaries: Binaries, dataDirectory: string): Promise<st
   if ((await stat(path).catch(() => null)) !== null) return path;
   await mkdir(dataDirectory, { recursive: true });
   process.stdout.write(dim("making a 20 s clip in 1080p with sound…\n"));
-  await makeClip(binaries, path);
+  await makeClip(binaries, path, { width: 1920, height: 1080, seconds: 20 });
   return path;
 }
 

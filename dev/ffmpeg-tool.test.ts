@@ -18,7 +18,8 @@ test("a clip that could not be finished is not there for the next demo", async (
       dialect: { frameRateModeOption: "-fps_mode", bFrameReferences: true },
       warnings: [],
     } satisfies Binaries;
-    await expect(makeClip(binaries, join(folder, "clip.mp4"))).rejects.toThrow("ended with 1");
+    const shape = { width: 64, height: 36, seconds: 1 };
+    await expect(makeClip(binaries, join(folder, "clip.mp4"), shape)).rejects.toThrow("ended with 1");
     expect(await readdir(folder)).toEqual(["ffmpeg"]);
   } finally {
     await rm(folder, { recursive: true });

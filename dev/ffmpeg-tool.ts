@@ -31,14 +31,25 @@ function run(path: string, args: readonly string[], timeoutMs: number, stdin: "p
   return { process: child, done };
 }
 
-/** 20 s of moving test picture in 1080p25 with a tone: 500 frames. Whole or not there, since a later demo sends it again. */
-export async function makeClip(binaries: Binaries, path: string): Promise<void> {
+export type ClipShape = {
+  width: number;
+  height: number;
+  seconds: number;
+  /** Strength of the grain, 0–100: grain makes large files that take long to encode. */
+  grain?: number;
+};
+
+/** Moving test picture at 25 frames a second, with a tone. Whole or not there, since a later run may send it again. */
+export async function makeClip(binaries: Binaries, path: string, shape: ClipShape): Promise<void> {
+  const { width, height, seconds, grain = 0 } = shape;
   const unfinished = `${path}.${process.pid}.new`;
+  const card = `testsrc2=size=${width}x${height}:rate=25:duration=${seconds}`;
   const { done } = run(
     binaries.ffmpegPath,
     [
-      ..."-hide_banner -loglevel error -y -f lavfi -i testsrc2=size=1920x1080:rate=25:duration=20".split(" "),
-      ..."-f lavfi -i sine=frequency=440:sample_rate=48000:duration=20 -shortest".split(" "),
+      ..."-hide_banner -loglevel error -y -f lavfi -i".split(" "),
+      grain === 0 ? card : `${card},noise=alls=${grain}:allf=t`,
+      ...`-f lavfi -i sine=frequency=440:sample_rate=48000:duration=${seconds} -shortest`.split(" "),
       ..."-c:v libx264 -preset ultrafast -crf 23 -pix_fmt yuv420p -c:a aac -b:a 128k -movflags +faststart -f mp4".split(
         " ",
       ),

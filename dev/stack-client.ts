@@ -2,7 +2,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import WebSocket from "ws";
 import type { z } from "zod";
-import { PlaybackGrant, ProblemBody, StatusFrame, UploadAccepted, type UploadWebhook } from "../schemas/api.ts";
+import {
+  HistoryPage,
+  PlaybackGrant,
+  ProblemBody,
+  StatusFrame,
+  UploadAccepted,
+  type UploadWebhook,
+} from "../schemas/api.ts";
+import { Asset, type HistoryEntry } from "../schemas/asset.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import type { StackFile } from "./stack-file.ts";
 import { signWebhook } from "./standard-webhook.ts";
@@ -63,17 +71,49 @@ export async function requestPlayback(stack: StackFile, fileId: string, quality:
   return await parseAnswer(`no playback URL for ${quality}`, response, PlaybackGrant);
 }
 
+async function read<Schema extends z.ZodType>(
+  stack: StackFile,
+  path: string,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const response = await fetch(`${stack.api}${path}`, {
+    headers: { authorization: `Bearer ${stack.tokens.viewer}` },
+    signal: AbortSignal.timeout(requestTimeoutMs),
+  });
+  return await parseAnswer(path, response, schema);
+}
+
+export async function readAsset(stack: StackFile, fileId: string): Promise<Asset> {
+  return await read(stack, `/v1/assets/${fileId}`, Asset);
+}
+
+/** The whole history, oldest first. */
+export async function readHistory(stack: StackFile, fileId: string): Promise<HistoryEntry[]> {
+  const entries: HistoryEntry[] = [];
+  let cursor: string | null = null;
+  do {
+    const query: string = cursor === null ? "" : `?cursor=${encodeURIComponent(cursor)}`;
+    const page: z.infer<typeof HistoryPage> = await read(stack, `/v1/assets/${fileId}/history${query}`, HistoryPage);
+    entries.push(...page.entries);
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return entries.sort((a, b) => a.revision - b.revision);
+}
+
 /** One socket until it closes; answers whether the caller has seen enough. */
 async function readSocket(
   stack: StackFile,
   fileId: string,
   onFrame: (frame: StatusFrame) => boolean,
+  signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const url = `${stack.api.replace(/^http/, "ws")}/v1/assets/${fileId}/status`;
   const socket = new WebSocket(url, {
     headers: { authorization: `Bearer ${stack.tokens.viewer}` },
     handshakeTimeout: requestTimeoutMs,
   });
+  const leave = () => socket.terminate();
+  signal?.addEventListener("abort", leave);
   return await new Promise((resolve, reject) => {
     let enough = false;
     socket.on("message", (data) => {
@@ -83,7 +123,10 @@ async function readSocket(
         socket.close();
       }
     });
-    socket.on("close", () => resolve(enough));
+    socket.on("close", () => {
+      signal?.removeEventListener("abort", leave);
+      resolve(enough);
+    });
     socket.on("unexpected-response", (_request, response) => {
       const { statusCode } = response;
       socket.terminate();
@@ -99,6 +142,7 @@ async function readSocket(
 /**
  * Follows an asset through as many sockets as it takes: a reload or a crash of the worker closes them with 1006.
  * @param onFrame answers true when it has seen enough
+ * @param signal ends it, too
  * @throws ApiError when the socket is refused, Error when nothing new was heard for `silenceMs`
  */
 export async function followStatus(
@@ -106,6 +150,7 @@ export async function followStatus(
   fileId: string,
   silenceMs: number,
   onFrame: (frame: StatusFrame) => boolean,
+  signal?: AbortSignal,
 ): Promise<void> {
   let heardAtMs = performance.now();
   const watched = (frame: StatusFrame) => {
@@ -113,7 +158,7 @@ export async function followStatus(
     return onFrame(frame);
   };
   const follow = async () => {
-    while (!(await readSocket(stack, fileId, watched))) await sleep(reconnectMs);
+    while (!(await readSocket(stack, fileId, watched, signal)) && !signal?.aborted) await sleep(reconnectMs);
   };
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_, reject) => {

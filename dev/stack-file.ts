@@ -27,6 +27,17 @@ export const StackFile = z.object({
   }),
   /** Overrides of the default policy, as given with --policy. */
   policy: z.record(z.string(), z.unknown()).optional(),
+  /** Only of a stack that was started with --faults: the doors that are told what should go wrong. */
+  faults: z
+    .object({
+      /** `/links` below it: the proxies. */
+      url: z.url(),
+      /** The switch of the R2 binding. */
+      r2Url: z.url(),
+      token: z.string(),
+      links: z.array(z.string()),
+    })
+    .optional(),
   /** By child; each is the leader of its own process group. Empty when the stack is down. */
   pids: z.record(z.string(), z.int().positive()),
 });

@@ -5,9 +5,11 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AwsClient } from "aws4fetch";
+import { connectMapVariable } from "./connect-map.ts";
 import { pullQueueUrl } from "./pull-queue.ts";
 import { s3Client } from "./s3.ts";
 import type { Secrets } from "./secret.ts";
+import { type FaultShape, faultFileOf, faultProxyConfig, linkPort } from "./stack-fault.ts";
 import type { StackFile } from "./stack-file.ts";
 import type { ChildPlan } from "./supervisor.ts";
 import { wasabiEndpoint } from "./wasabi.ts";
@@ -24,6 +26,8 @@ export type StackShape = {
   /** One health port per gpu-runner. */
   runnerPorts: readonly number[];
   agent: boolean;
+  /** null: no proxy stands between the processes, and nothing can be told to go wrong. */
+  faults: FaultShape | null;
 };
 
 const region = "us-east-1";
@@ -33,6 +37,7 @@ const probeTimeoutMs = 2_000;
 
 const fromRepository = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const origin = (port: number) => `http://127.0.0.1:${port}`;
+const appWebhookUrl = (port: number) => `${origin(port)}/asset-events`;
 
 export function stackFileOf(shape: StackShape, pids: Record<string, number>): StackFile {
   const { ports, secrets } = shape;
@@ -53,12 +58,13 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
     pull: { url: pullQueueUrl(ports.pull, transcodeQueue), token: secrets.pullToken },
     webhookSecret: secrets.uploadWebhookSecret,
     appWebhook: {
-      url: `${origin(ports.appWebhook)}/asset-events`,
+      url: appWebhookUrl(ports.appWebhook),
       secret: secrets.appWebhookSecret,
       file: join(shape.dataDirectory, "app-webhook.jsonl"),
     },
     tokens: shape.tokens,
     ...(shape.policy === null ? {} : { policy: shape.policy }),
+    ...(shape.faults === null ? {} : { faults: faultFileOf(shape.faults, origin(ports.api)) }),
     pids,
   };
 }
@@ -66,19 +72,20 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
 /** The worker's settings and secrets, over what wrangler.toml says. */
 export function workerBindings(shape: StackShape): Record<string, string> {
   const file = stackFileOf(shape, {});
+  const { ports, faults } = shape;
   return {
     ENVIRONMENT: "local",
     PUBLIC_URL: file.api,
-    WASABI_ENDPOINT: file.wasabi.endpoint,
+    WASABI_ENDPOINT: wasabiEndpoint(linkPort(faults, "worker-wasabi", ports.wasabi)),
     WASABI_REGION: region,
     WASABI_BUCKET: bucket,
     WASABI_ACCESS_KEY_ID: file.wasabi.accessKeyId,
     WASABI_SECRET_ACCESS_KEY: file.wasabi.secretAccessKey,
-    LUCID_AGENT_URL: file.lucidlink.url,
+    LUCID_AGENT_URL: origin(linkPort(faults, "worker-agent", ports.agent)),
     LUCID_AGENT_TOKEN: shape.secrets.lucidAgentToken,
     LUCID_AGENT_CALLBACK_SECRET: shape.secrets.lucidAgentCallbackSecret,
     UPLOAD_WEBHOOK_SECRET: shape.secrets.uploadWebhookSecret,
-    APP_WEBHOOK_URL: file.appWebhook?.url ?? "",
+    APP_WEBHOOK_URL: appWebhookUrl(linkPort(faults, "worker-app", ports.appWebhook)),
     APP_WEBHOOK_SECRET: shape.secrets.appWebhookSecret,
     JWT_KEYS: JSON.stringify(shape.secrets.jwtKeys),
     PLAYBACK_KEYS: JSON.stringify(shape.secrets.playbackKeys),
@@ -144,6 +151,7 @@ export function childPlans(shape: StackShape): ChildPlan[] {
         deadLetterQueueName: `${transcodeQueue}-dead`,
         maxRetries: 3,
       },
+      faultToken: shape.faults?.token ?? null,
     },
     logFile: logFile("worker"),
     // Migrations come after the port opens, so an answer alone is not enough.
@@ -154,7 +162,9 @@ export function childPlans(shape: StackShape): ChildPlan[] {
   const agent: ChildPlan = {
     name: "lucid-agent",
     entry: fromRepository("lucid-agent/main.ts"),
+    ...reachingThrough(shape, "agent"),
     env: {
+      ...reachingThrough(shape, "agent").env,
       LUCID_AGENT_PORT: String(ports.agent),
       LUCID_AGENT_HOST: "127.0.0.1",
       LUCID_AGENT_ROOT: file.lucidlink.root,
@@ -173,8 +183,10 @@ export function childPlans(shape: StackShape): ChildPlan[] {
     return {
       name,
       entry: fromRepository("gpu-runner/main.ts"),
+      ...reachingThrough(shape, "runner"),
       args: ["--poll-ms", "300", "--health-port", String(healthPort)],
       env: {
+        ...reachingThrough(shape, "runner").env,
         MMF_API_URL: file.api,
         MMF_RUNNER_TOKEN: shape.tokens.runner,
         MMF_PULL_URL: file.pull.url,
@@ -187,5 +199,36 @@ export function childPlans(shape: StackShape): ChildPlan[] {
     };
   });
 
-  return [wasabi, appWebhook, worker, ...(shape.agent ? [agent] : []), ...runners];
+  const faultProxy: ChildPlan[] =
+    shape.faults === null
+      ? []
+      : [
+          {
+            name: "fault-proxy",
+            entry: fromRepository("dev/fault-proxy-process.ts"),
+            config: faultProxyConfig(shape.faults, ports),
+            logFile: logFile("fault-proxy"),
+            isReady: async ({ messages }) => messages.includes("ready"),
+            readyTimeoutMs: 15_000,
+          },
+        ];
+
+  return [...faultProxy, wasabi, appWebhook, worker, ...(shape.agent ? [agent] : []), ...runners];
+}
+
+/** The worker gives out addresses as it reaches them itself; each other process comes to them by links of its own. */
+function reachingThrough({ faults, ports }: StackShape, process: "agent" | "runner") {
+  if (faults === null) return { env: {} };
+  const { links } = faults;
+  const wasabi = links[`${process}-wasabi`];
+  const map = {
+    [ports.wasabi]: wasabi,
+    [links["worker-wasabi"]]: wasabi,
+    [ports.api]: links[`${process}-api`],
+    ...(process === "runner" ? { [ports.pull]: links["runner-pull"] } : {}),
+  };
+  return {
+    preload: [fromRepository("dev/connect-map.ts")],
+    env: { [connectMapVariable]: JSON.stringify(map) },
+  };
 }

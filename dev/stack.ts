@@ -8,6 +8,7 @@ import { z } from "zod";
 import { choosePorts, isFree } from "./port.ts";
 import { readJson, writePrivateJson } from "./private-file.ts";
 import { loadSecrets, mintToken, type Secrets } from "./secret.ts";
+import { type FaultShape, faultPortNames, faultShapeOf } from "./stack-fault.ts";
 import { type StackFile, stackFilePath, writeStackFile } from "./stack-file.ts";
 import { takeLock } from "./stack-lock.ts";
 import { childPlans, type Ports, type StackShape, stackFileOf } from "./stack-plan.ts";
@@ -22,6 +23,8 @@ export type StackOptions = {
   restart: boolean;
   /** Overrides of the default policy; null: none. */
   policy: Record<string, unknown> | null;
+  /** Every link behind a proxy, and a switch before R2, to be told what should go wrong. */
+  faults: boolean;
   onEvent?(event: StackEvent): void;
   /** Every log line of every child. */
   onLine?(name: string, line: string): void;
@@ -51,6 +54,8 @@ const KeptPorts = z.object({
   wasabi: z.int(),
   agent: z.int(),
   appWebhook: z.int(),
+  /** By name, of a stack that was started with faults: URLs that were signed for them outlive a restart. */
+  faults: z.record(z.string(), z.int()).optional(),
 });
 
 const defaultApiPort = 8787;
@@ -59,30 +64,38 @@ const tokenLifetime = "30d";
 async function settlePorts(
   options: StackOptions,
   dataDirectory: string,
-): Promise<{ ports: Ports; runnerPorts: number[] }> {
+): Promise<{ ports: Ports; runnerPorts: number[]; faults: FaultShape | null }> {
   const path = join(dataDirectory, "ports.json");
   const kept = await readJson(path, KeptPorts);
   if (options.port !== null && options.port !== 0 && !(await isFree(options.port))) {
     throw new Error(`Port ${options.port} is in use. Choose another with --port N, or leave --port out.`);
   }
   const runnerNames = Array.from({ length: options.runners }, (_, index) => `runner-${index + 1}`);
+  const faultNames = options.faults ? faultPortNames : [];
   const chosen = await choosePorts({
     api: options.port || (kept?.api ?? (options.port === 0 ? null : defaultApiPort)),
     pull: kept?.pull ?? null,
     wasabi: kept?.wasabi ?? null,
     agent: kept?.agent ?? null,
     appWebhook: kept?.appWebhook ?? null,
+    ...Object.fromEntries(faultNames.map((name) => [name, kept?.faults?.[name] ?? null])),
     ...Object.fromEntries(runnerNames.map((name) => [name, null])),
   });
   const ports = KeptPorts.parse(chosen);
+  const byName = new Map(Object.entries(chosen));
+  const faultPorts = Object.fromEntries(faultNames.map((name) => [name, byName.get(name) ?? 0]));
   for (const name of ["api", "wasabi"] as const) {
     const from = kept?.[name];
     if (from !== undefined && from !== ports[name]) {
       options.onEvent?.({ type: "port-moved", name, from, to: ports[name] });
     }
   }
-  await writePrivateJson(path, ports);
-  return { ports, runnerPorts: runnerNames.flatMap((name) => new Map(Object.entries(chosen)).get(name) ?? []) };
+  await writePrivateJson(path, { ...ports, ...(options.faults ? { faults: faultPorts } : { faults: kept?.faults }) });
+  return {
+    ports,
+    runnerPorts: runnerNames.flatMap((name) => byName.get(name) ?? []),
+    faults: options.faults ? faultShapeOf(faultPorts) : null,
+  };
 }
 
 async function mintTokens(secrets: Secrets): Promise<StackFile["tokens"]> {

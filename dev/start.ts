@@ -21,6 +21,8 @@ application's webhooks. Needs no account. Ctrl-C ends all of it.
   --no-agent       no lucid-agent: assets stay "distributing"
   --no-restart     report a crashed process, do not start it again
   --policy JSON    overrides of the default policy, e.g. '{"leaseMs":10000}'
+  --faults         put every link behind a proxy that can be told to fail, and R2 too
+                   (npm run faults does this by itself)
   --verbose        show every process's log lines
   --stop           stop the stack that runs on DIR, and exit
   --help
@@ -60,6 +62,7 @@ function parseOptions() {
         "no-agent": { type: "boolean", default: false },
         "no-restart": { type: "boolean", default: false },
         policy: { type: "string" },
+        faults: { type: "boolean", default: false },
         verbose: { type: "boolean", default: false },
         stop: { type: "boolean", default: false },
         help: { type: "boolean", default: false, short: "h" },
@@ -113,6 +116,7 @@ function announce(stack: Stack, dataDirectory: string, options: { runners: numbe
     ["App webhooks to", file.appWebhook?.file ?? dim("nowhere")],
     ["For clients", `${stackFilePath(dataDirectory)} ${dim("addresses, keys, tokens; 0600")}`],
     ["Logs", `${dataDirectory}/logs`],
+    ...(file.faults === undefined ? [] : [["Faults", `${file.faults.url}/links ${dim(file.faults.links.join(" "))}`]]),
   ];
   // Addresses are for copying: they may run over the edge, but are never shortened.
   const lines = rows.map(([label, value]) => `  ${bold(padEnd(label ?? "", 16))} ${value}`);
@@ -138,6 +142,7 @@ const options = {
   agent: !values["no-agent"],
   restart: !values["no-restart"],
   policy: values.policy === undefined ? null : parsePolicy(values.policy),
+  faults: values.faults,
 };
 
 let stack: Stack | null = null;

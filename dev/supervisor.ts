@@ -13,6 +13,8 @@ export type ChildPlan = {
   name: string;
   /** The TypeScript entry, run by this process's own Node. */
   entry: string;
+  /** Modules to load before it, as file URLs or paths. */
+  preload?: readonly string[];
   args?: readonly string[];
   env?: Readonly<Record<string, string>>;
   /** Sent over IPC to entries that ask for it. */
@@ -76,7 +78,8 @@ export function superviseChild(plan: ChildPlan, options: SupervisorOptions): Sup
 
   function spawnOnce(): Run {
     const { fd, offset } = openLogFile(plan.logFile);
-    const child = spawn(process.execPath, ["--import", lifeline, plan.entry, ...(plan.args ?? [])], {
+    const preload = [lifeline, ...(plan.preload ?? [])].flatMap((module) => ["--import", module]);
+    const child = spawn(process.execPath, [...preload, plan.entry, ...(plan.args ?? [])], {
       detached: true,
       stdio: ["ignore", fd, fd, "ipc"],
       env: { ...process.env, ...plan.env },

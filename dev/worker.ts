@@ -3,6 +3,7 @@
  * bindings, the pull-API worker beside it (local queues do not leave a process), migrations applied and crons fired.
  */
 import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Cron } from "croner";
 import { convertV4MiniflareOptions, type Json, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_readConfig as readConfig } from "wrangler";
@@ -25,8 +26,12 @@ export const WorkerConfig = z.strictObject({
     deadLetterQueueName: z.string().min(1),
     maxRetries: z.int().nonnegative(),
   }),
+  /** Opens the switch of the R2 binding to whoever shows it; null: the worker runs as it is deployed. */
+  faultToken: z.string().min(1).nullable(),
 });
 export type WorkerConfig = z.infer<typeof WorkerConfig>;
+
+const faultWorker = fileURLToPath(new URL("fault-worker.ts", import.meta.url));
 
 export type RunningWorker = { url: URL; dispose(): Promise<void> };
 
@@ -52,10 +57,14 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
       workers: [
         {
           ...options,
-          ...(await bundleWorker(main, define)),
+          ...(await bundleWorker(config.faultToken === null ? main : faultWorker, define)),
           name,
           modules: true,
-          bindings: { ...(options.bindings as Record<string, Json> | undefined), ...config.bindings },
+          bindings: {
+            ...(options.bindings as Record<string, Json> | undefined),
+            ...config.bindings,
+            ...(config.faultToken === null ? {} : { FAULT_TOKEN: config.faultToken }),
+          },
         },
         await pullQueueWorker(config.pull),
       ],

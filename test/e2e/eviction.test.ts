@@ -3,9 +3,9 @@
  * The policy's days are seconds here; everything else is as it is in production.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { eventually } from "./eventually.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { edgeKeys } from "../../dev/persisted-state.ts";
 import { ClipFolder } from "./media-clip.ts";
-import { edgeKeys } from "./persisted-state.ts";
 import { type PipelineClient, proxyKeyOf } from "./pipeline-client.ts";
 import { expectRest } from "./resting-stack.ts";
 import { StackProcess } from "./stack-process.ts";

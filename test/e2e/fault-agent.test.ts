@@ -2,11 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { eventually } from "./eventually.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { isRunning, startAgain } from "../../dev/process-table.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { decodingErrors } from "./media-file.ts";
 import { type PipelineClient, proxyKeyOf } from "./pipeline-client.ts";
-import { isRunning, startAgain } from "./process-table.ts";
 import { expectRest } from "./resting-stack.ts";
 import { StackProcess } from "./stack-process.ts";
 

@@ -1,14 +1,14 @@
 /** A runner that dies or is stopped in the middle of an encode: the job goes on, and nothing of the first try remains. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { compositeSha256 } from "../../dev/composite-checksum.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { leftovers } from "../../dev/persisted-state.ts";
+import { isRunning, programOf } from "../../dev/process-table.ts";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { Asset } from "./asset-document.ts";
-import { compositeSha256 } from "./composite-checksum.ts";
-import { eventually } from "./eventually.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { type MediaFacts, probeMedia } from "./media-file.ts";
-import { leftovers } from "./persisted-state.ts";
 import { type PipelineClient, proxyKeyOf } from "./pipeline-client.ts";
-import { isRunning, programOf } from "./process-table.ts";
 import { expectRest } from "./resting-stack.ts";
 import { StackProcess } from "./stack-process.ts";
 

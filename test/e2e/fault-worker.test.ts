@@ -1,10 +1,10 @@
 /** kill -9 of the worker, alone or with everything around it: what was decided is carried out after the restart. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { eventually } from "./eventually.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { isRunning } from "../../dev/process-table.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { decodingErrors } from "./media-file.ts";
 import type { PipelineClient } from "./pipeline-client.ts";
-import { isRunning } from "./process-table.ts";
 import { expectRest } from "./resting-stack.ts";
 import { StackProcess } from "./stack-process.ts";
 

@@ -4,11 +4,11 @@ import { readFile, stat } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eventually } from "../../dev/eventually.ts";
+import { leftovers, nothing } from "../../dev/persisted-state.ts";
 import type { Asset } from "./asset-document.ts";
-import { eventually } from "./eventually.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { decodingErrors, type MediaFacts, probeMedia } from "./media-file.ts";
-import { leftovers, nothing } from "./persisted-state.ts";
 import { newFileId, originalKeyOf, type PipelineClient, proxyKeyOf, type Upload } from "./pipeline-client.ts";
 import { StackProcess } from "./stack-process.ts";
 

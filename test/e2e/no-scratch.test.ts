@@ -3,9 +3,9 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type OpenFile, openFiles, programOf, sharedMappings } from "../../dev/process-table.ts";
 import { ClipFolder } from "./media-clip.ts";
 import type { PipelineClient } from "./pipeline-client.ts";
-import { type OpenFile, openFiles, programOf, sharedMappings } from "./process-table.ts";
 import { expectRest } from "./resting-stack.ts";
 import { StackProcess } from "./stack-process.ts";
 

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
+import { compositeSha256 } from "../../dev/composite-checksum.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { edgeKeys, leftovers, nothing, wasabiKeys } from "../../dev/persisted-state.ts";
 import type { Asset, HistoryEntry } from "./asset-document.ts";
-import { compositeSha256 } from "./composite-checksum.ts";
-import { eventually } from "./eventually.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { boxesOf, decodingErrors, type MediaFacts, probeMedia } from "./media-file.ts";
-import { edgeKeys, leftovers, nothing, wasabiKeys } from "./persisted-state.ts";
 import {
   newFileId,
   originalKeyOf,

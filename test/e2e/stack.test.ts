@@ -6,9 +6,9 @@ import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eventually } from "../../dev/eventually.ts";
+import { isRunning } from "../../dev/process-table.ts";
 import { objectUrl, s3Client } from "../../dev/s3.ts";
-import { eventually } from "./eventually.ts";
-import { isRunning } from "./process-table.ts";
 import { StackProcess } from "./stack-process.ts";
 
 const startScript = fileURLToPath(new URL("../../dev/start.ts", import.meta.url));

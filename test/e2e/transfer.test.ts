@@ -3,10 +3,10 @@
  * what had arrived; and with the digest of the whole file carried from message to message.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { eventually } from "./eventually.ts";
-import { leftovers, nothing, wasabiKeys } from "./persisted-state.ts";
+import { eventually } from "../../dev/eventually.ts";
+import { leftovers, nothing, wasabiKeys } from "../../dev/persisted-state.ts";
+import { isRunning } from "../../dev/process-table.ts";
 import { newFileId, originalKeyOf, type PipelineClient } from "./pipeline-client.ts";
-import { isRunning } from "./process-table.ts";
 import { RangeOrigin } from "./range-origin.ts";
 import { StackProcess } from "./stack-process.ts";
 

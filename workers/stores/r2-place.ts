@@ -8,11 +8,9 @@ import type { EdgeKey } from "../../schemas/key.ts";
 import { type ExpectedPart, moveDigested, type PartRange, partRanges, verified } from "./part-digest.ts";
 import { askR2, checkedEdgeKey, type EdgeObject, edgeObjectOf, edgeOptions, headEdge } from "./r2.ts";
 import { StoreFailure } from "./store-failure.ts";
-import { edgeTransferPartBytes, type TransferPlan, transferPart, transferPartCount } from "./transfer-part.ts";
 
 const shortTimeoutMs = 30_000;
 const completeTimeoutMs = 2 * 60_000;
-const partsAtOnce = 4;
 const stallMs = 30_000;
 const transferTimeoutMs = (sizeBytes: number) => 60_000 + Math.ceil(sizeBytes / 256);
 
@@ -166,54 +164,4 @@ function expectedParts(part: PartRange, digestPartBytes: number, sha256: readonl
 function ofSize(placed: EdgeObject, sizeBytes: number): EdgeObject {
   if (placed.sizeBytes === sizeBytes) return placed;
   throw new StoreFailure("SIZE_MISMATCH", "R2 holds another size than was sent.", { retryable: true });
-}
-
-/** @throws StoreFailure CHECKSUM_MISMATCH, SIZE_MISMATCH, R2_UNAVAILABLE, or what `read` and `claim` throw */
-export async function placeEdge(bucket: R2Bucket, placement: EdgePlacement): Promise<EdgeObject> {
-  const { key, sizeBytes, sha256, partSha256 } = placement;
-  const digestPartBytes = sha256.partSizeBytes;
-  // Refused before anything is opened; the parts look at their own again.
-  expectedParts({ n: 1, from: 0, sizeBytes }, digestPartBytes, partSha256);
-  const plan = { sizeBytes, digestPartBytes, partSizeBytes: edgeTransferPartBytes(sizeBytes, digestPartBytes) };
-  if (transferPartCount(plan) === 1) return placeWholeEdge(bucket, placement);
-  const uploadId = await openEdgeUpload(bucket, key, sha256);
-  try {
-    const parts = await moveParts(bucket, uploadId, placement, plan);
-    await placement.claim();
-    return await completeEdgeUpload(bucket, { key, uploadId, parts, sizeBytes, sha256 });
-  } catch (error) {
-    await abortEdgeUpload(bucket, key, uploadId).catch(() => undefined);
-    throw error;
-  }
-}
-
-async function moveParts(
-  bucket: R2Bucket,
-  uploadId: string,
-  { key, partSha256, read, signal: given }: EdgePlacement,
-  plan: TransferPlan,
-): Promise<EdgePart[]> {
-  const count = transferPartCount(plan);
-  const moved: EdgePart[] = [];
-  const stopped = new AbortController();
-  const signal = AbortSignal.any([stopped.signal, given]);
-  let n = 1;
-  const mover = async () => {
-    while (n <= count) {
-      const part = transferPart(n++, plan);
-      const expectedSha256 = partSha256.slice(part.digests.from, part.digests.to);
-      const { digestPartBytes } = plan;
-      moved.push(await moveEdgePart(bucket, { key, uploadId, part, digestPartBytes, expectedSha256, read, signal }));
-    }
-  };
-  const movers = Array.from({ length: Math.min(partsAtOnce, count) }, mover);
-  try {
-    await Promise.all(movers);
-  } catch (error) {
-    stopped.abort(error);
-    // An upload is aborted only when nobody writes into it any more.
-    await Promise.allSettled(movers);
-    throw error;
-  }
-  return moved;
 }

@@ -5,7 +5,7 @@ import { type EdgeKey, edgeKey, originalKey, proxyKey } from "../../schemas/key.
 import { Quality } from "../../schemas/ladder.ts";
 import { compositeOf, hexOf, partRanges } from "./part-digest.ts";
 import { checkedEdgeKey, getEdgeRange, headEdge, removeEdge } from "./r2.ts";
-import { type EdgePlacement, placeEdge } from "./r2-place.ts";
+import { type EdgePlacement, placeWholeEdge } from "./r2-place.ts";
 import { StoreFailure } from "./store-failure.ts";
 
 const bucket = env.PROXIES;
@@ -59,17 +59,17 @@ test("no method takes a foreign key", async () => {
   await expect(headEdge(bucket, foreign)).rejects.toThrow("refused");
   await expect(getEdgeRange(bucket, foreign, { offset: 0, length: 1, ifMatch: "x" })).rejects.toThrow("refused");
   await expect(removeEdge(bucket, foreign)).rejects.toThrow("refused");
-  await expect(placeEdge(bucket, placement)).rejects.toThrow("refused");
+  await expect(placeWholeEdge(bucket, placement)).rejects.toThrow("refused");
   expect((await bucket.list({ prefix: "originals/" })).objects).toEqual([]);
 });
 
 test.each([
-  ["one part", 100_000, 5 * mib],
-  ["several parts", 11 * mib + 5, 5 * mib],
+  ["one digest part", 100_000, 5 * mib],
+  ["several digest parts", 11 * mib + 5, 5 * mib],
 ])("places %s, and says what it proved", async (_name, sizeBytes, partSizeBytes) => {
   const bytes = content(sizeBytes);
   const placement = await placementOf(bytes, partSizeBytes);
-  const placed = await placeEdge(bucket, placement);
+  const placed = await placeWholeEdge(bucket, placement);
   expect(placed).toMatchObject({ sizeBytes, sha256: placement.sha256.composite });
   expect(await headEdge(bucket, key)).toEqual(placed);
   const object = await bucket.get(key);
@@ -82,15 +82,15 @@ test.each([
 });
 
 test.each([
-  ["one part", 100_000, 5 * mib],
-  ["several parts", 11 * mib, 5 * mib],
+  ["one digest part", 100_000, 5 * mib],
+  ["several digest parts", 11 * mib, 5 * mib],
 ])("shows nothing when a byte of %s differs", async (_name, sizeBytes, partSizeBytes) => {
   const placement = await placementOf(content(sizeBytes), partSizeBytes);
   const other = content(sizeBytes);
   other[sizeBytes - 1] = (other[sizeBytes - 1] ?? 0) ^ 1;
   const read: EdgePlacement["read"] = async (part) =>
     new Response(other.slice(part.from, part.from + part.sizeBytes)).body as ReadableStream<Uint8Array>;
-  await expect(placeEdge(bucket, { ...placement, read })).rejects.toMatchObject({ code: "CHECKSUM_MISMATCH" });
+  await expect(placeWholeEdge(bucket, { ...placement, read })).rejects.toMatchObject({ code: "CHECKSUM_MISMATCH" });
   expect(await headEdge(bucket, key)).toBeNull();
 });
 
@@ -100,13 +100,15 @@ test("shows nothing when the source is short, breaks off, or the claim is refuse
     const placement = await placementOf(bytes, 5 * mib);
     const short: EdgePlacement["read"] = async (part) =>
       new Response(bytes.slice(part.from, part.from + part.sizeBytes - 1)).body as ReadableStream<Uint8Array>;
-    await expect(placeEdge(bucket, { ...placement, read: short })).rejects.toMatchObject({
+    await expect(placeWholeEdge(bucket, { ...placement, read: short })).rejects.toMatchObject({
       code: "WASABI_UNAVAILABLE",
     });
     const gone = new StoreFailure("ETAG_MISMATCH", "another version");
-    await expect(placeEdge(bucket, { ...placement, read: () => Promise.reject(gone) })).rejects.toBe(gone);
+    await expect(placeWholeEdge(bucket, { ...placement, read: () => Promise.reject(gone) })).rejects.toBe(gone);
     const refused = new Error("stale");
-    await expect(placeEdge(bucket, { ...placement, claim: () => Promise.reject(refused) })).rejects.toThrow("stale");
+    await expect(placeWholeEdge(bucket, { ...placement, claim: () => Promise.reject(refused) })).rejects.toThrow(
+      "stale",
+    );
     expect(await headEdge(bucket, key)).toBeNull();
   }
 });

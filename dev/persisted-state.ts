@@ -79,6 +79,12 @@ export function leftovers(dataDirectory: string): Leftovers {
   };
 }
 
+/** Keys of the open uploads that the worker's database remembers, for its timer to abort: somebody owns those. */
+export function notedUploads(dataDirectory: string): string[] {
+  const database = join(dataDirectory, "worker", "d1");
+  return query(database, "open_uploads", "SELECT key FROM open_uploads").map(({ key }) => String(key));
+}
+
 /** How many Asset objects there are: proof that the looks above saw any. */
 export function assetObjectCount(dataDirectory: string): number {
   return query(objects(dataDirectory), "asset", "SELECT revision FROM asset").length;
