@@ -193,10 +193,10 @@ export const finishJob: JobRule<"LadderArchived"> = {
 
 export const encodeAgain: JobRule<"RenditionLacking"> = {
   name: "encodeAgain",
-  says: "A rendition is lacking and nobody encodes it: offered again, counted as a failed attempt.",
+  says: "A rendition is lacking and nobody encodes it: offered again, counted as a failed attempt; failed at once where no encode would help.",
   to: ["archived", "failed"],
   run(draft, job, { code, message }) {
-    countFailure(draft, job, "archive", code, message, true);
+    countFailure(draft, job, "archive", code, message, failureFacts[code].retryable);
     return "applied";
   },
 };
