@@ -59,6 +59,7 @@ test("the upload that was recorded first is the one, and a command that is over 
   expect(await door.openTransfer(step, op, plan("u1"))).toEqual({ go: true, uploadId: "u1" });
   expect(await door.openTransfer(step, op, plan("u2"))).toEqual({ go: true, uploadId: "u1" });
   expect(await door.openTransfer(step, op + 1, plan("u3"))).toMatchObject({ go: false });
+  expect(await Promise.all(["u1", "u2"].map((uploadId) => door.holdsUpload(uploadId)))).toEqual([true, false]);
 });
 
 test("a part has one mover at a time; one that falls silent loses it, one that reports gives it free", async () => {

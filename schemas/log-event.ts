@@ -46,7 +46,7 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** The store's uploads could not be listed, so that nothing was touched. Said once until it changes. */
   z.object({ event: z.literal("stray-uploads.unlistable"), code: FailureCode }),
   /** The asset was not asked whether it holds an upload; it counts as held. */
-  z.object({ event: z.literal("stray-uploads.unanswered"), fileId: z.string(), key: z.string() }),
+  z.object({ event: z.literal("upload.unanswered"), fileId: z.string(), key: z.string() }),
   /** The asset was not asked whether its copy may leave R2; it is nominated again at the next tick. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
   /** Watchers of many assets miss one change. */
@@ -73,7 +73,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "stray-uploads.aborted": "warn",
   "stray-uploads.swept": "warn",
   "stray-uploads.unlistable": "warn",
-  "stray-uploads.unanswered": "warn",
+  "upload.unanswered": "warn",
   "retention.nomination-failed": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",

@@ -245,23 +245,39 @@ describe("a step that has come to its end", () => {
     },
   );
 
-  test.each(pairs(["CompleteUpload", "RestoreArchive"]))(
-    "$command, $end: encoded again, what is archived kept",
+  const forbidden = ({ command, code }: { command: string; code: string }) =>
+    command === "CompleteUpload" && code === "WASABI_FORBIDDEN";
+
+  test.each(pairs(["CompleteUpload"]).filter(forbidden))(
+    "$command, $end: no encode would help, so the job fails with the reason, and a retry encodes it",
     ({ step, open, use, code }) => {
       const world = open();
-      const kept = viewOf(world).renditions.filter(({ status }) => status === "archived");
-      const uploads = [...world.uploads.keys()];
       use(world, step);
-      const view = viewOf(world);
-      expect(view.renditions[0]).toMatchObject({ quality: "360p", status: expect.stringMatching(/wanted|encoding/) });
-      expect(view.renditions[0]?.copies[0]?.problem).toMatchObject({ step: "complete:360p", code });
-      for (const rendition of kept) expect(view.renditions).toContainEqual(expect.objectContaining(rendition));
-      // The upload that could not be completed is given back.
-      if (uploads.length > 0) expect(world.uploads.size).toBeLessThan(uploads.length);
+      while (viewOf(world).state !== "failed" && world.flow());
+      expect(viewOf(world)).toMatchObject({ state: "failed", problem: { code, message: sentence } });
+      world.settle();
+      expect(viewOf(world).state).toBe("failed");
+      world.tell({ type: "RetryRequested" });
       world.settle();
       expect(viewOf(world)).toMatchObject({ state: "distributed", problem: null });
     },
   );
+
+  const others = pairs(["CompleteUpload", "RestoreArchive"]).filter((each) => !forbidden(each));
+  test.each(others)("$command, $end: encoded again, what is archived kept", ({ step, open, use, code }) => {
+    const world = open();
+    const kept = viewOf(world).renditions.filter(({ status }) => status === "archived");
+    const uploads = [...world.uploads.keys()];
+    use(world, step);
+    const view = viewOf(world);
+    expect(view.renditions[0]).toMatchObject({ quality: "360p", status: expect.stringMatching(/wanted|encoding/) });
+    expect(view.renditions[0]?.copies[0]?.problem).toMatchObject({ step: "complete:360p", code });
+    for (const rendition of kept) expect(view.renditions).toContainEqual(expect.objectContaining(rendition));
+    // The upload that could not be completed is given back.
+    if (uploads.length > 0) expect(world.uploads.size).toBeLessThan(uploads.length);
+    world.settle();
+    expect(viewOf(world)).toMatchObject({ state: "distributed", problem: null });
+  });
 });
 
 describe("renditions that can never be completed", () => {

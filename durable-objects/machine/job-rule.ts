@@ -196,7 +196,9 @@ export const encodeAgain: JobRule<"RenditionLacking"> = {
   says: "A rendition is lacking and nobody encodes it: offered again, counted as a failed attempt; failed at once where no encode would help.",
   to: ["archived", "failed"],
   run(draft, job, { code, message }) {
-    countFailure(draft, job, "archive", code, message, failureFacts[code].retryable);
+    // What plays already is worth another encode whatever happened to its archive.
+    const mayHelp = job.state === "encoded" || failureFacts[code].retryable;
+    countFailure(draft, job, "archive", code, message, mayHelp);
     return "applied";
   },
 };

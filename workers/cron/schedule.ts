@@ -3,11 +3,12 @@ import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
-import { abandonedUploads, forgetUpload } from "../stores/open-upload.ts";
+import { abandonedUploads, forgetUpload, type OpenUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
-import { wasabiStore } from "../stores/wasabi.ts";
+import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
 import { sweepRetention } from "./retention.ts";
 import { sweepStrayUploads } from "./stray-upload.ts";
+import { holdOf } from "./upload-holder.ts";
 
 const hourMs = 60 * 60_000;
 /** Far beyond a consumer's life, so that no upload under way is hit. */
@@ -32,18 +33,25 @@ export async function handleScheduled(
 /** One that cannot be aborted now is tried again at the next tick, and keeps nobody else waiting. */
 async function abortAbandoned(env: Env, nowMs: number): Promise<void> {
   const wasabi = wasabiStore(readConfig(env).wasabi);
-  for (const { key, uploadId } of await abandonedUploads(
+  for (const { key, uploadId, fileId } of await abandonedUploads(
     env.CATALOGUE,
     before(nowMs, abandonedAfterMs),
     uploadsAtOnce,
   )) {
     try {
-      const edgeKey = EdgeKey.safeParse(key);
-      if (edgeKey.success) await abortEdgeUpload(env.PROXIES, edgeKey.data, uploadId);
-      else await wasabi.abortMultipart(key, uploadId);
+      const hold = await holdOf(env, fileId, { key, uploadId });
+      if (hold === "unanswered") continue;
+      // A note that outlived the hand-over: the asset watches over its upload itself.
+      if (hold === "free") await abort(env, wasabi, { key, uploadId });
       await forgetUpload(env.CATALOGUE, uploadId);
     } catch (error) {
       log({ event: "upload.abort-failed", key }, error);
     }
   }
+}
+
+async function abort(env: Env, wasabi: WasabiStore, { key, uploadId }: OpenUpload): Promise<void> {
+  const onEdge = EdgeKey.safeParse(key);
+  if (onEdge.success) await abortEdgeUpload(env.PROXIES, onEdge.data, uploadId);
+  else await wasabi.abortMultipart(key, uploadId);
 }

@@ -177,7 +177,7 @@ test("an upload whose asset does not answer counts as held; one that resists is 
   } as unknown as typeof env;
   await sweep(0);
   await sweepStrayUploads(away, wasabi, startMs + hourMs);
-  expect([stub.aborted, events]).toEqual([[], ["stray-uploads.unanswered"]]);
+  expect([stub.aborted, events]).toEqual([[], ["upload.unanswered"]]);
   const refusing = { ...wasabi, abortMultipart: () => Promise.reject(new Error("no")) };
   await sweepStrayUploads(env, refusing, startMs + 2 * hourMs);
   expect(events.slice(1)).toEqual(["upload.abort-failed", "stray-uploads.swept"]);

@@ -2,22 +2,20 @@
  * Finds multipart uploads in Wasabi that nobody knows any more and aborts them, since their parts are billed. Deletes
  * nothing that it has not seen in two complete listings, past a grace, unknown to every record and to the asset itself.
  */
-import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { parseOriginalKey, parseProxyKey } from "../../schemas/key.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
 import type { Env } from "../stores/config.ts";
-import { within } from "../stores/deadline.ts";
 import { clearAlert, raiseAlert } from "../stores/incident.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { archivedAmong, beginSweep, notedAmong, noteListed, noteTrouble } from "../stores/stray-upload.ts";
 import type { WasabiStore } from "../stores/wasabi.ts";
 import type { ListedUpload } from "../stores/wasabi-upload-list.ts";
+import { holdOf } from "./upload-holder.ts";
 
 const sweepName = "stray-uploads";
 const prefixes = ["originals/", "proxies/"] as const;
 const hourMs = 60 * 60_000;
-const objectTimeoutMs = 10_000;
 
 const strayCause = "stray-uploads";
 const unlistableCause = "stray-uploads:unlistable";
@@ -120,20 +118,9 @@ async function unknown(env: Env, uploads: readonly ListedUpload[]): Promise<List
   const strays: ListedUpload[] = [];
   for (const { upload, fileId, isOriginal } of owned) {
     if (noted.has(upload.uploadId) || (isOriginal && !archived.has(fileId))) continue;
-    if (!(await isHeld(env, fileId, upload))) strays.push(upload);
+    if ((await holdOf(env, fileId, upload)) === "free") strays.push(upload);
   }
   return strays;
-}
-
-/** An asset that does not answer may hold it. */
-async function isHeld(env: Env, fileId: string, { uploadId, key }: ListedUpload): Promise<boolean> {
-  try {
-    const asked = assetDoor(env.ASSET, fileId).holdsUpload(uploadId);
-    return await within(asked, objectTimeoutMs, () => new Error(`the asset gave no answer in ${objectTimeoutMs} ms`));
-  } catch (error) {
-    log({ event: "stray-uploads.unanswered", fileId, key }, error);
-    return true;
-  }
 }
 
 /** @returns how many; one that resists is found again by the next sweep */

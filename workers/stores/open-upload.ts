@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { answered } from "./catalogue.ts";
 
-const OpenUploadRow = z.object({ upload_id: z.string(), key: z.string() });
+const OpenUploadRow = z.object({ upload_id: z.string(), key: z.string(), file_id: z.string() });
 
 export interface OpenUpload {
   uploadId: string;
@@ -27,13 +27,17 @@ export async function forgetUpload(database: D1Database, uploadId: string): Prom
 }
 
 /** Opened before `before`, the oldest first. */
-export async function abandonedUploads(database: D1Database, before: string, limit: number): Promise<OpenUpload[]> {
+export async function abandonedUploads(
+  database: D1Database,
+  before: string,
+  limit: number,
+): Promise<(OpenUpload & { fileId: string })[]> {
   const statement = database
-    .prepare("SELECT upload_id, key FROM open_uploads WHERE opened_at < ?1 ORDER BY opened_at LIMIT ?2")
+    .prepare("SELECT upload_id, key, file_id FROM open_uploads WHERE opened_at < ?1 ORDER BY opened_at LIMIT ?2")
     .bind(before, limit);
   const { results } = await answered(statement.all());
   return results.map((row) => {
-    const { upload_id, key } = OpenUploadRow.parse(row);
-    return { uploadId: upload_id, key };
+    const { upload_id, key, file_id } = OpenUploadRow.parse(row);
+    return { uploadId: upload_id, key, fileId: file_id };
   });
 }
