@@ -87,16 +87,14 @@ type Struck = { links: readonly StruckLink[]; r2: readonly R2Fault[]; victims: r
 
 /** What can go wrong in a phase: links that carry something then, and processes that it needs. */
 const struckIn: Readonly<Record<Phase, Struck>> = {
-  archiving: {
-    links: ["worker-wasabi", "worker-origin", "runner-pull", "worker-app"],
-    r2: [],
-    victims: ["worker", "wasabi", "stack"],
-  },
+  archiving: { links: ["worker-wasabi", "worker-origin"], r2: [], victims: ["worker", "wasabi", "stack"] },
+  telling: { links: ["worker-app"], r2: [], victims: ["worker", "stack"] },
+  claiming: { links: ["runner-api", "runner-pull"], r2: [], victims: ["worker", "gpu-runner", "stack"] },
   encoding: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   uploading: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   completing: { links: ["worker-wasabi"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   "placing-r2": {
-    links: ["worker-wasabi", "worker-app"],
+    links: ["worker-wasabi"],
     r2: ["error", "lost-answer", "slow"],
     victims: ["worker", "wasabi", "stack"],
   },
