@@ -152,7 +152,7 @@ function strikeOf({ phase, fault }: Case, random: SeededRandom): Strike {
 /** Up to two more, in phases that the first allows: an eviction's faults come when all else is over. */
 function moreCases(first: Case, random: SeededRandom): Case[] {
   const evicts = evictionPhases.includes(first.phase);
-  const open = everyCase.filter(({ phase }) => evicts === evictionPhases.includes(phase));
+  const open = everyCase.filter((each) => each !== first && evicts === evictionPhases.includes(each.phase));
   return random.shuffle(open).slice(0, random.below(3));
 }
 
