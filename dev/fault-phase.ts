@@ -8,6 +8,8 @@ import type { LinkName } from "./stack-fault.ts";
 
 export const phases = [
   "archiving",
+  "telling",
+  "claiming",
   "encoding",
   "uploading",
   "completing",
@@ -24,6 +26,10 @@ export type Hold = { link: LinkName; only: Only; exchanges: number };
 
 export const holds: Readonly<Record<Phase, Hold | null>> = {
   archiving: { link: "worker-wasabi", only: { method: "HEAD", targetHas: ["/originals/"] }, exchanges: 1 },
+  /** The application is told, the first time that the asset is archived. */
+  telling: { link: "worker-app", only: { method: "POST" }, exchanges: 1 },
+  /** A runner has the message and opens its socket to the job. */
+  claiming: { link: "runner-api", only: { method: "GET", targetHas: ["/v1/runner/jobs/"] }, exchanges: 1 },
   /** The runner reads the original, and has sent no part. */
   encoding: { link: "runner-wasabi", only: { method: "GET", targetHas: ["/originals/"] }, exchanges: 1 },
   /** A part is on its way. */
@@ -58,10 +64,12 @@ function everyCopy(asset: Asset, tier: string): boolean {
 
 /** Whether the phase cannot come any more by itself. */
 export function isPast(phase: Phase, asset: Asset): boolean {
-  if (asset.state === "failed" && phase !== "archiving") return true;
+  if (asset.state === "failed" && phase !== "archiving" && phase !== "telling") return true;
   switch (phase) {
     case "archiving":
       return asset.original !== null;
+    case "claiming":
+      return asset.state !== "received" && asset.state !== "archived";
     case "encoding":
     case "uploading":
       return everyRendition(asset, ({ status }) => status === "uploaded" || status === "archived");
@@ -73,6 +81,7 @@ export function isPast(phase: Phase, asset: Asset): boolean {
       return everyCopy(asset, "lucidlink");
     case "evicting":
       return asset.state === "evicted";
+    case "telling":
     case "promoting":
     case "idle":
       return false;

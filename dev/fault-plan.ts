@@ -87,16 +87,14 @@ type Struck = { links: readonly StruckLink[]; r2: readonly R2Fault[]; victims: r
 
 /** What can go wrong in a phase: links that carry something then, and processes that it needs. */
 const struckIn: Readonly<Record<Phase, Struck>> = {
-  archiving: {
-    links: ["worker-wasabi", "worker-origin", "runner-pull", "worker-app"],
-    r2: [],
-    victims: ["worker", "wasabi", "stack"],
-  },
+  archiving: { links: ["worker-wasabi", "worker-origin"], r2: [], victims: ["worker", "wasabi", "stack"] },
+  telling: { links: ["worker-app"], r2: [], victims: ["worker", "stack"] },
+  claiming: { links: ["runner-api", "runner-pull"], r2: [], victims: ["worker", "gpu-runner", "stack"] },
   encoding: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   uploading: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   completing: { links: ["worker-wasabi"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   "placing-r2": {
-    links: ["worker-wasabi", "worker-app"],
+    links: ["worker-wasabi"],
     r2: ["error", "lost-answer", "slow"],
     victims: ["worker", "wasabi", "stack"],
   },
@@ -154,7 +152,7 @@ function strikeOf({ phase, fault }: Case, random: SeededRandom): Strike {
 /** Up to two more, in phases that the first allows: an eviction's faults come when all else is over. */
 function moreCases(first: Case, random: SeededRandom): Case[] {
   const evicts = evictionPhases.includes(first.phase);
-  const open = everyCase.filter(({ phase }) => evicts === evictionPhases.includes(phase));
+  const open = everyCase.filter((each) => each !== first && evicts === evictionPhases.includes(each.phase));
   return random.shuffle(open).slice(0, random.below(3));
 }
 

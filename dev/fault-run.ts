@@ -11,6 +11,7 @@ import { type Course, carryOut, type Scene, type StrikeOutcome, touches } from "
 import { type Clips, type PreparedUpload, prepareUpload } from "./fault-upload.ts";
 import { unrest } from "./rest.ts";
 import { readAsset, readHistory } from "./stack-client.ts";
+import type { StackFile } from "./stack-file.ts";
 import { StackRun, type StackRunOptions } from "./stack-run.ts";
 
 export type RunResult = {
@@ -25,6 +26,7 @@ export type RunResult = {
 
 const endTimeoutMs = 300_000;
 const silenceMs = 300_000;
+const returnTimeoutMs = 90_000;
 const toldTimeoutMs = 120_000;
 const retentionSeconds = 20;
 const historyLines = 20;
@@ -207,6 +209,7 @@ class Run {
   async #proveEnd(settled: Asset, { fileId, clip, uploadedKeys }: PreparedUpload): Promise<void> {
     const file = await this.#stack.file();
     const { doom } = this.#plan;
+    await untilEverybodyAnswers(file);
     const left = await unrest(this.#stack, async () => [await readAsset(file, fileId)], file.lucidlink.root);
     this.complaints.push(...left);
     const asset = await readAsset(file, fileId);
@@ -248,6 +251,18 @@ class Run {
       this.#say(`  its history cannot be read: ${(error as Error).message}`);
     }
   }
+}
+
+/** What was killed last may still be coming up when the asset needs it no more. */
+async function untilEverybodyAnswers(file: StackFile): Promise<void> {
+  const doors = [`${file.api}/healthz`, `${file.lucidlink.url}/healthz`, file.wasabi.endpoint];
+  await eventually({ what: "every process answers", timeoutMs: returnTimeoutMs, everyMs: 250 }, async () => {
+    const answers = await Promise.all(
+      doors.map((url) => fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => null)),
+    );
+    for (const answer of answers) await answer?.arrayBuffer().catch(() => undefined);
+    return answers.every((answer) => answer !== null && answer.status < 500);
+  });
 }
 
 /** "parts clip from a URL: stall on runner-wasabi while uploading, kill -9 worker while idle" */

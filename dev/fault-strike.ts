@@ -83,9 +83,11 @@ function strikesByItself(fault: Fault, hold: Hold | null): boolean {
   if (fault.kind === "r2") return true;
   const whole: readonly LinkFault[] = ["refuse", "throttle"];
   if (fault.link === hold.link) return !whole.includes(fault.fault);
-  // The runner talks to the API all the time.
-  return fault.link !== "runner-api";
+  return quietLinks.includes(fault.link);
 }
+
+/** Links that carry something in one phase only. */
+const quietLinks: readonly StruckLink[] = ["worker-origin", "worker-agent", "agent-api"];
 
 async function layTrap(strike: Strike, scene: Scene, begin: () => Promise<void>): Promise<boolean> {
   const { phase, fault } = strike;
@@ -93,7 +95,7 @@ async function layTrap(strike: Strike, scene: Scene, begin: () => Promise<void>)
   const only = fault.kind === "link" && fault.link === hold?.link ? hold.only : null;
   await apply(fault, only, scene);
   await begin();
-  return await untilStruck(() => timesStruck(fault, scene), 1, strike, scene, catchTimeoutMs);
+  return await untilStruck(() => timesStruck(fault, scene), 1, phase, scene, catchTimeoutMs);
 }
 
 async function strikeWhenCaught(
@@ -116,17 +118,19 @@ async function strikeWhenCaught(
   );
   await begin();
   const held = async () => (await (await control(scene)).link(link)).struck;
-  const caught = await untilStruck(held, exchanges, strike, scene, catchTimeoutMs);
+  const caught = await untilStruck(held, exchanges, strike.phase, scene, catchTimeoutMs);
   if (caught) await apply(fault, null, scene);
   if (fault.kind !== "link" || fault.link !== link) await setLink(scene, link, pass);
   if (!caught || fault.kind === "kill") return caught;
-  return await untilStruck(() => timesStruck(fault, scene), 1, strike, scene, besideTimeoutMs);
+  // Caught and let go, the asset may be a phase further when the fault meets its first exchange.
+  return await untilStruck(() => timesStruck(fault, scene), 1, null, scene, besideTimeoutMs);
 }
 
 async function untilStruck(
   times: () => Promise<number>,
   wanted: number,
-  { phase }: Strike,
+  /** Gives up when this is over. */
+  phase: Strike["phase"] | null,
   scene: Scene,
   timeoutMs: number,
 ): Promise<boolean> {
@@ -134,7 +138,7 @@ async function untilStruck(
   while (performance.now() < deadlineMs) {
     if ((await times()) >= wanted) return true;
     const asset = scene.asset();
-    if (asset !== null && isPast(phase, asset)) return false;
+    if (phase !== null && asset !== null && isPast(phase, asset)) return false;
     await sleep(pollMs);
   }
   return false;
