@@ -13,6 +13,8 @@ export const impatientPolicy = {
   agentBackoff: { baseMs: 1_000, maxMs: 4_000 },
   agentCheckMs: 5_000,
   opTokenMs: 60_000,
+  // The least that S3 takes, so that small files move in several messages.
+  transferPartBytes: 5 * 1024 * 1024,
   // A high rate and small parts at the top, so that a short clip has several.
   ladder: {
     ...defaultLadder,
