@@ -8,7 +8,8 @@ const timeoutMs = 30 * 60_000;
 
 function rclone(args: string[], env: Record<string, string> = {}): Promise<void> {
   return new Promise((resolve, reject) => {
-    const options = { env: { ...process.env, ...env }, timeout: timeoutMs };
+    // With a bundle of certificates in the environment, some builds refuse to start; nothing here speaks TLS.
+    const options = { env: { ...process.env, AWS_CA_BUNDLE: "", ...env }, timeout: timeoutMs };
     execFile("rclone", args, options, (error) => (error === null ? resolve() : reject(error)));
   });
 }
@@ -46,6 +47,6 @@ export async function copyByRclone({ stack, bare }: TransferStage, key: string, 
     say(`    rclone: ${seconds.toFixed(1)} s, ${(sizeBytes / 1e6 / seconds).toFixed(1)} MB/s`);
     await rclone(["deletefile", target], env);
   } catch (error) {
-    say(`    rclone: failed, left out (${(error as Error).message.split("\n").at(-1)?.slice(0, 200)})`);
+    say(`    rclone: failed, left out (${(error as Error).message.trim().split("\n").at(-1)?.slice(0, 300)})`);
   }
 }

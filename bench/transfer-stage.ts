@@ -4,6 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +49,8 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
   const killNow = () => {
     for (const child of children) child.killNow();
     stack?.killNow();
+    // A reader of the output that goes away ends this process without a word.
+    rmSync(folder, { recursive: true, force: true });
   };
   process.on("exit", killNow);
   const close = async () => {

@@ -32,12 +32,13 @@ const help = `Usage: npm run bench -- transfer [options]
                       ratio >= 3.5. A machine whose local R2 takes less than that in all
                       (see "bare, 4 at a time") shows it at a lower limit only
 
-A stack on a temporary folder, a stand-in for the runner, random bytes. Needs three
-times the size on the disk, and half as much again for each run.
+A stack on a temporary folder, a stand-in for the runner, random bytes. Until the
+end, each of the runs keeps four times the size on the disk.
 
-  --size-mib N   size of the rendition           [1024]
-  --runs N       of each, alternating; medians   [3]
-  --limit-mb N   of each connection, MB/s        [20]
+  --size-mib N   size of the rendition; less than four parts of 64 MiB
+                 cannot show what parallel parts gain                  [1024]
+  --runs N       of each, alternating; medians                         [3]
+  --limit-mb N   of each connection, MB/s                              [20]
   --help`;
 
 interface Options {
