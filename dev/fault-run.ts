@@ -175,9 +175,13 @@ class Run {
   async #playUntilWhole({ fileId, renditions }: Asset): Promise<void> {
     for (const rendition of renditions) {
       const wait = { what: `${rendition.quality} plays`, timeoutMs: endTimeoutMs, everyMs: 500 };
-      const played = await eventually(wait, async () => {
-        return await play(await this.#stack.file(), fileId, rendition.quality).catch(() => null);
-      });
+      // While the whole stack is down there is not even a stack.json to find it by.
+      const played = await eventually(wait, () =>
+        this.#stack
+          .file()
+          .then((file) => play(file, fileId, rendition.quality))
+          .catch(() => null),
+      );
       this.complaints.push(...complaintsAbout(`delivery from ${played.servedFrom}`, rendition, played.bytes));
     }
   }

@@ -64,8 +64,15 @@ export async function sendSigned(client: AwsClient, request: WasabiRequest): Pro
   }
 }
 
+/** A refusal that breaks off is none: by its status alone, throttling (403) would count as wrong keys, for good. */
 export async function refusalOf(operation: string, response: Response): Promise<StoreFailure> {
-  const body = await answerText(operation, response).catch(() => "");
+  let body: string;
+  try {
+    body = await answerText(operation, response);
+  } catch (cause) {
+    if (cause instanceof StoreFailure) return cause;
+    throw cause;
+  }
   return classifyWasabiError(operation, {
     status: response.status,
     code: errorCode(body),
