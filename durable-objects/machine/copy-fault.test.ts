@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { proxyKey } from "../../schemas/key.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
 import { content, upload } from "../../test/simulation/asset-sample.ts";
-import { isAtRest } from "../../test/simulation/invariant.ts";
+import { isAtRest } from "../../test/simulation/at-rest.ts";
 import { reach } from "../../test/simulation/reach.ts";
 import type { World } from "../../test/simulation/world.ts";
 import { renditionOf } from "./authority.ts";

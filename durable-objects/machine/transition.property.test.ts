@@ -8,7 +8,7 @@ import type { AssetEvent } from "../../schemas/event.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
 import { QUALITIES, type Quality } from "../../schemas/ladder.ts";
 import { upload } from "../../test/simulation/asset-sample.ts";
-import { isAtRest } from "../../test/simulation/invariant.ts";
+import { isAtRest } from "../../test/simulation/at-rest.ts";
 import { type Outcome, World } from "../../test/simulation/world.ts";
 
 interface Act {

@@ -10,7 +10,7 @@ import { type Step, StoredAsset } from "../../schemas/asset-state.ts";
 import { Command, queueOf } from "../../schemas/command.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { EdgeKey, EditorKey } from "../../schemas/key.ts";
-import { stepName } from "../../schemas/step.ts";
+import { isAtRest, stepsOf } from "./at-rest.ts";
 
 function hold(condition: boolean, broken: string): asserts condition {
   if (!condition) throw new Error(`broken: ${broken}`);
@@ -121,39 +121,6 @@ function isArchive(
     rendition.sizeBytes === source.sizeBytes &&
     isDeepStrictEqual(rendition.sha256, source.sha256)
   );
-}
-
-export function stepsOf({ job, renditions }: StoredAsset): [name: string, step: Step][] {
-  return [
-    ["archive", job.archive],
-    ["transcode", job.transcode],
-    ...renditions.flatMap(({ quality, step, copies }): [string, Step][] => [
-      [stepName({ kind: "complete", quality }), step],
-      ...copies.map(({ tier, step }): [string, Step] => [stepName({ kind: "copy", tier, quality }), step]),
-    ]),
-  ];
-}
-
-/** Final until somebody asks for something: no work is open, and whatever is not as wished says why. */
-export function isAtRest(asset: StoredAsset): boolean {
-  if (stepsOf(asset).some(([, { phase }]) => phase !== "idle")) return false;
-  switch (assetStatus(asset)) {
-    case "distributed":
-    case "evicted":
-    case "failed":
-    case "cancelled":
-    case "deleted":
-      return true;
-    case "distributing":
-      return asset.renditions
-        .flatMap(({ copies }) => copies)
-        .every(({ state, step }) => state !== "wanted" && (state !== "failed" || step.problem !== null));
-    case "received":
-    case "archived":
-    case "transcoding":
-    case "deleting":
-      return false;
-  }
 }
 
 /** Operators' wishes mean something each time; a deferral counts. The envelope's key tells repeats of these apart. */
