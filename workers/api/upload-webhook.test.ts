@@ -37,6 +37,22 @@ test("another file under a known id is 409 and names the fields", async () => {
   expect(await asset.json()).toMatchObject({ sizeBytes: upload.sizeBytes, revision: 1 });
 });
 
+test("a known file under another client is 409 although its key is then another client's", async () => {
+  const upload = newUpload();
+  await postUpload(upload);
+  const problem = await problemOf(await postUpload({ ...upload, clientName: "rival" }));
+  expect(problem).toMatchObject({ status: 409, code: "CONFLICT" });
+  expect(problem.errors?.map(({ path }) => path)).toEqual(["data.clientName"]);
+});
+
+test("a known file's notice cannot lead to another file's original", async () => {
+  const upload = newUpload();
+  await postUpload(upload);
+  const key = "originals/acme/spring/abcdefgh/secret.mov";
+  const problem = await problemOf(await postUpload({ ...upload, source: { kind: "wasabi", key } }));
+  expect(problem).toMatchObject({ status: 400, errors: [{ path: "data.source.key" }] });
+});
+
 test("a body that was changed after signing is 401 and makes nothing", async () => {
   const upload = newUpload();
   const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data: upload });
