@@ -90,6 +90,18 @@ test.each([
   expect(await exists(upload.fileId)).toBe(false);
 });
 
+test.each([
+  [1.5, "must be a whole number"],
+  [-1, "must be more than 0"],
+  [-1.5, "must be a whole number"],
+  ["100", "must be a number"],
+  [5 * 1024 ** 4 + 1, "must be at most 5497558138880 (5 TiB)"],
+  [undefined, "is missing"],
+])("a size of %j is told in one sentence", async (sizeBytes, message) => {
+  const problem = await problemOf(await send({ ...newUpload(), sizeBytes }));
+  expect(problem.errors).toEqual([{ path: "data.sizeBytes", message }]);
+});
+
 test("another type of webhook is refused by name", async () => {
   const problem = await problemOf(await send(newUpload(), { type: "upload.started" }));
   expect(problem.errors?.map(({ path }) => path)).toEqual(["type"]);
