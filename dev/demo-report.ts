@@ -7,7 +7,14 @@ import { renderTable } from "./table.ts";
 
 const tierNames: Record<string, string> = { wasabi: "Wasabi", r2: "R2", lucidlink: "LucidLink" };
 
-export function reportFile(file: DemoFile, columns: number): string[] {
+/**
+ * @param columns Infinity where the output is no terminal: a key in a log is there to be copied, and is not shortened
+ * @param stackEnds the delivery URLs then end with it, and are left out
+ */
+export function reportFile(
+  file: Pick<DemoFile, "state" | "proofs">,
+  { columns, stackEnds }: { columns: number; stackEnds: boolean },
+): string[] {
   const { state, proofs } = file;
   const { asset } = state;
   const lines = ["", `${state.failure === null ? good("✓") : bad("✗")} ${bold(state.fileName)}  ${dim(state.fileId)}`];
@@ -31,7 +38,10 @@ export function reportFile(file: DemoFile, columns: number): string[] {
     );
     lines.push("", ...table);
   }
-  if (proofs.length > 0) {
+  if (proofs.length > 0 && stackEnds) {
+    const served = proofs.map(({ quality, servedFrom }) => `${quality} from ${servedFrom}`).join(", ");
+    lines.push("", `  ${dim(`Read back: ${served}. The delivery URLs end with the stack; --keep leaves it up.`)}`);
+  } else if (proofs.length > 0) {
     // URLs are for clicking and copying: they are never shortened.
     lines.push(
       "",

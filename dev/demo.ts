@@ -22,7 +22,8 @@ back through its delivery URL, decodes it and counts its frames. Without FILE it
 makes a 20 s clip in 1080p with sound. Uses the stack that runs on the data
 directory, or starts one and stops it at the end.
 
-  --keep           leave the stack up (stop it with npm start -- --stop)
+  --keep           leave the stack up, so that the delivery URLs go on working
+                   (stop it with npm start -- --stop)
   --data DIR       the stack's data directory     [.stack]
   --port N         the API's port, if the stack is started here
   --client NAME    [demo]
@@ -132,7 +133,9 @@ console.log(`${good("✓")} stack at ${bold(stack.api)}  ${dim(`logs in ${join(d
 
 const paths = options.paths.length > 0 ? options.paths : [await sampleClip(binaries, dataDirectory)];
 const files = await sendThrough(stack, binaries, paths, { clientName: options.client, projectName: options.project });
-for (const file of files) console.log(reportFile(file, terminalColumns()).join("\n"));
+const columns = process.stdout.isTTY ? terminalColumns() : Number.POSITIVE_INFINITY;
+const stackEnds = launched !== null && !options.keep;
+for (const file of files) console.log(reportFile(file, { columns, stackEnds }).join("\n"));
 
 const failed = files.filter((file) => file.state.failure !== null).length;
 if (failed > 0)

@@ -1,8 +1,8 @@
 /** `npm start`: brings the local stack up, says where everything listens, and ends all of it on Ctrl-C. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { z } from "zod";
 import { bad, bold, dim, good, warm } from "./paint.ts";
+import { readPolicyOption } from "./policy-option.ts";
 import { type Stack, type StackEvent, startStack } from "./stack.ts";
 import { stackFilePath } from "./stack-file.ts";
 import { stopRunningStack } from "./stack-launch.ts";
@@ -29,8 +29,6 @@ application's webhooks. Needs no account. Ctrl-C ends all of it.
 
 DIR/stack.json (mode 0600) holds every address, key and token a client needs.`;
 
-const PolicyOverride = z.record(z.string(), z.unknown());
-
 function fail(message: string): never {
   console.error(`${bad("✗")} ${message}`);
   process.exit(1);
@@ -45,9 +43,9 @@ function wholeNumber(name: string, text: string, max: number): number {
 
 function parsePolicy(text: string): Record<string, unknown> {
   try {
-    return PolicyOverride.parse(JSON.parse(text));
-  } catch {
-    return fail(`--policy takes a JSON object, not ${text}`);
+    return readPolicyOption(text);
+  } catch (error) {
+    return fail((error as Error).message);
   }
 }
 

@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { ConfigError, readConfig } from "./config.ts";
 
@@ -36,4 +38,16 @@ test.each([
   ["a callback that is no URL", { LUCID_AGENT_CALLBACK_URL: "nowhere" }, "--callback-url"],
 ])("%s is refused by name", (_name, env, named) => {
   expect(() => readConfig([], { ...secrets, ...env })).toThrow(named);
+});
+
+test("without its secrets every one that is missing is told, in words", () => {
+  expect(() => readConfig([], {})).toThrow(/^LUCID_AGENT_TOKEN is missing\nLUCID_AGENT_CALLBACK_SECRET is missing$/);
+});
+
+test("started without settings, it points to its help", () => {
+  const main = fileURLToPath(new URL("main.ts", import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, [main], { env: {}, encoding: "utf8" });
+  expect(status).toBe(1);
+  expect(stderr).toContain("LUCID_AGENT_TOKEN is missing");
+  expect(stderr).toContain("See node lucid-agent/main.ts --help");
 });

@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { firstOfEachPath, issueSentence } from "../schemas/issue-sentence.ts";
 
 const GIB = 1024 ** 3;
 const Flag = z.stringbool({ truthy: ["true", "1", "yes", "on"], falsy: ["false", "0", "no", "off"] });
@@ -120,9 +121,11 @@ export function readConfig(args: string[], env: Record<string, string | undefine
     given[property] = values[flag] ?? (env[variable] || undefined);
     nameOf[property] = `--${flag} (${variable})`;
   }
-  const parsed = Settings.safeParse(given);
+  const parsed = Settings.safeParse(given, { error: issueSentence });
   if (!parsed.success) {
-    const lines = parsed.error.issues.map(({ path: where, message }) => `${nameOf[String(where[0])]}: ${message}`);
+    const lines = firstOfEachPath(parsed.error.issues).map(
+      ({ path: where, message }) => `${nameOf[String(where[0])]} ${message}`,
+    );
     throw new ConfigError(lines.join("\n"));
   }
   return configOf(parsed.data, env);

@@ -44,7 +44,11 @@ try {
 } catch (error) {
   // A refused setting is the operator's to mend: no stack.
   const told =
-    error instanceof ConfigError ? error.message : error instanceof Error ? (error.stack ?? error.message) : error;
+    error instanceof ConfigError
+      ? `${error.message}\n\nSee node lucid-agent/main.ts --help`
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : error;
   process.stderr.write(`lucid-agent: ${told}\n`);
   process.exitCode = 1;
 }

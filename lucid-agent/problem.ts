@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
+import { firstOfEachPath, issueSentence } from "../schemas/issue-sentence.ts";
 import { AgentFailure, asAgentFailure, errnoOf } from "./failure.ts";
 
 const statusOf = {
@@ -54,9 +55,12 @@ export function parseInput<Schema extends z.ZodType>(
   value: unknown,
   where: "body" | "query" | "path",
 ): z.infer<Schema> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: issueSentence });
   if (result.success) return result.data;
-  const errors = result.error.issues.map(({ path, message }) => ({ path: path.map(String).join("."), message }));
+  const errors = firstOfEachPath(result.error.issues).map(({ path, message }) => ({
+    path: path.map(String).join("."),
+    message,
+  }));
   throw new Refusal("BAD_REQUEST", `The request's ${where} is not valid.`, { errors });
 }
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { CompositeSha256 } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { Etag, FileId, SizeBytes } from "./id.ts";
+import { Etag, FileId, FileSizeBytes, SizeBytes } from "./id.ts";
 import { EditorKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 
@@ -38,7 +38,7 @@ export const PlaceRequest = z
   .strictObject({
     key: EditorKey,
     source: z.strictObject({ url: z.url({ protocol: /^https?$/ }).max(8192), etag: Etag.optional() }),
-    sizeBytes: SizeBytes.refine((size) => size > 0, "must be more than 0"),
+    sizeBytes: FileSizeBytes,
     sha256: CompositeSha256,
     callback: PlaceCallback,
   })

@@ -92,7 +92,7 @@ export type Role = z.infer<typeof Role>;
 export const TokenClaims = z.object({
   sub: z.string().min(1),
   role: Role,
-  clients: z.array(z.union([z.literal("*"), Slug])).min(1),
+  clients: z.array(z.union([z.literal("*"), Slug])).min(1, 'must name at least one client, or be ["*"] for all'),
   exp: z.number(),
 });
 export type TokenClaims = z.infer<typeof TokenClaims>;

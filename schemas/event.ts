@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from "./id.ts";
+import { CopyTier, Etag, FileId, FileName, FileSizeBytes, JobId, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -25,7 +25,7 @@ export const UploadDeclaration = z.strictObject({
   clientName: Slug,
   projectName: Slug,
   fileName: FileName,
-  sizeBytes: SizeBytes.refine((size) => size > 0, "must be more than 0"),
+  sizeBytes: FileSizeBytes,
   sha256: Sha256Hex.optional(),
   /** 0–100; editors' rush jobs go first. */
   priority: z.int().min(0).max(100).optional(),

@@ -48,4 +48,10 @@ export const SizeBytes = z
   .nonnegative()
   .max(5 * 1024 ** 4);
 
+/** Of what is uploaded: an empty file is no video. */
+export const FileSizeBytes = z
+  .int()
+  .positive("must be more than 0")
+  .max(5 * 1024 ** 4, "must be at most 5497558138880 (5 TiB)");
+
 export const Etag = z.string().min(1).max(200);

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
+import { firstOfEachPath, issueSentence } from "../schemas/issue-sentence.ts";
 import { log } from "./log.ts";
 import { StoreFailure } from "./stores/store-failure.ts";
 
@@ -65,9 +66,9 @@ export function parseInput<Schema extends z.ZodType>(
   value: unknown,
   where: "body" | "query" | "path",
 ): z.infer<Schema> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: issueSentence });
   if (result.success) return result.data;
-  const errors = result.error.issues.flatMap(fieldErrors);
+  const errors = firstOfEachPath(result.error.issues.flatMap(fieldErrors));
   throw new Refusal("BAD_REQUEST", `The request's ${where} is not valid.`, { errors });
 }
 

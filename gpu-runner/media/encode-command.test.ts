@@ -78,6 +78,12 @@ test("NVENC, on a card that has no B frames as references", () => {
   );
 });
 
+test("a build before 5.1 gets a second input, so that it ignores how long packets say they last", () => {
+  const graphFor = (frameRateModeOption: "-vsync" | "-fps_mode") =>
+    buildEncodeCommand(input({ dialect: { frameRateModeOption, bFrameReferences: true } })).filterGraph;
+  expect(graphFor("-vsync")).toBe(`${graphFor("-fps_mode")};[0:V:0]nullsink`);
+});
+
 test("fluent-ffmpeg hands on exactly the arguments that were built", () => {
   const command = buildEncodeCommand(input());
   const run = fluentCommand(command, "ffmpeg") as unknown as { _getArguments: () => string[] };

@@ -48,11 +48,19 @@ export const SOURCE_LIMITS: readonly string[] = ["-protocol_whitelist", "http,tc
 const COLOUR_TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv".split(" ");
 const CONTAINER = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4".split(" ");
 
+/**
+ * Builds before 5.1 take a frame to last as long as its packet says wherever a graph has one input only. The last packet
+ * of a clip that begins with an edit list says too much (1.5 frames, for one), and the frame would be written twice. A
+ * second input, read by nobody, makes them count by the graph's frame rate, as newer builds do. It costs no decode.
+ */
+const LAST_FRAME_ONCE = ";[0:V:0]nullsink";
+
 export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
   return {
     inputOptions: [..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "), ...SOURCE_LIMITS],
     input: input.input,
-    filterGraph: filterGraph(input.source, input.plans),
+    filterGraph:
+      filterGraph(input.source, input.plans) + (input.dialect.frameRateModeOption === "-vsync" ? LAST_FRAME_ONCE : ""),
     outputs: input.plans.map((plan, i) => ({
       options: outputOptions(input, plan, i),
       target: input.targets[i] ?? "",

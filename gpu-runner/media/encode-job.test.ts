@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { findBinaries } from "./binaries.ts";
-import { runFfmpeg } from "./testing/ffmpeg-clip.ts";
+import { countDecodedFrames, runFfmpeg } from "./testing/ffmpeg-clip.ts";
 import { clip, FAST, inspect, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
 
 useJobBench();
@@ -112,6 +112,29 @@ describe("sources", () => {
 });
 
 describe("with the builds that npm ships", () => {
+  const makeWithOld = async (file: string) => {
+    const old = await findBinaries({ PATH: "/nonexistent" });
+    return await make(file, { binaries: old, encoder: { kind: "x264", dialect: old.dialect, reason: "test" } });
+  };
+
+  // Cut at a half frame, the last packet says that it lasts 1.5 frames.
+  test.each(["0.5", "0.98", "1.3", "2.02"])("a clip whose edit list starts at %s s gets no frame twice", async (at) => {
+    const sound = ["-f", "lavfi", "-i", "sine=d=3:r=48000"];
+    await runFfmpeg([...video("640x360", 3, "25"), ...sound, ...FAST, clip("whole.mp4")]);
+    await runFfmpeg(["-ss", at, "-i", clip("whole.mp4"), "-c", "copy", clip("cut.mp4")]);
+    const made = await makeWithOld(clip("cut.mp4"));
+    expect((await inspect(made, "360p")).frames).toBe(await countDecodedFrames(clip("cut.mp4")));
+  });
+
+  test("a hole in a constant rate is filled, and a variable rate becomes as many frames as with a newer build", async () => {
+    const drop = (filter: string) => ["-vf", `select='${filter}'`, "-vsync", "vfr", ...FAST];
+    await runFfmpeg([...video("640x360", 8, "25"), ...drop("not(between(n,50,51))"), clip("hole.mp4")]);
+    expect(await inspect(await makeWithOld(clip("hole.mp4")), "360p")).toMatchObject({ frames: 200, rate: "25/1" });
+    await runFfmpeg([...video("640x360", 3, "30"), ...drop("not(between(mod(n,9),2,4))"), clip("vfr.mp4")]);
+    const newer = await inspect(await make(clip("vfr.mp4")), "360p");
+    expect(await inspect(await makeWithOld(clip("vfr.mp4")), "360p")).toMatchObject({ ...newer });
+  });
+
   test("a clip with sound and a timecode comes out the same shape", async () => {
     const old = await findBinaries({ PATH: "/nonexistent" });
     expect(old.dialect.frameRateModeOption).toBe("-vsync");

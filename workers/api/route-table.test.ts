@@ -73,9 +73,21 @@ test.each(["Bearer", "Bearer x.y", "Basic YTpi", "Bearer e30.e30."])(
   },
 );
 
-test("a token without clients is 401", async () => {
-  const response = await call("/v1/assets", { token: await token("viewer", []) });
-  expect(response.status).toBe(401);
+test.each([
+  ["clients", "viewer", [], 'clients must name at least one client, or be ["*"] for all'],
+  [
+    "clients",
+    "viewer",
+    ["Acme Corp"],
+    "clients[0] must be 1–63 characters of a–z 0–9 -, starting with a letter or digit",
+  ],
+  ["role", "director", ["acme"], `role must be one of ${Role.options.join(", ")}`],
+])("a token with bad %s is 401 and told what is allowed: %s %j", async (_claim, role, clients, sentence) => {
+  const response = await call("/v1/assets", { token: await token(role as Role, clients) });
+  expect(await problemOf(response)).toMatchObject({
+    status: 401,
+    detail: `The token's claims are not valid: ${sentence}.`,
+  });
 });
 
 test("an unknown address is 404, a wrong method 405 with what is allowed", async () => {

@@ -1,6 +1,8 @@
 /** Bearer tokens: HS256 JWTs by `kid`. Says who calls; what they may do is each route's. */
 import { errors, jwtVerify } from "jose";
+import { z } from "zod";
 import { TokenClaims } from "../../schemas/api.ts";
+import { firstOfEachPath, issueSentence } from "../../schemas/issue-sentence.ts";
 import { Refusal } from "../problem.ts";
 import type { Keyring } from "../stores/config.ts";
 
@@ -17,9 +19,17 @@ export async function verifyToken(headers: Headers, keys: Keyring, nowMs: number
     if (error instanceof errors.JOSEError || error instanceof Refusal) throw unauthenticated("The token is not valid.");
     throw error;
   });
-  const claims = TokenClaims.safeParse(verified.payload);
-  if (!claims.success) throw unauthenticated("The token lacks a claim: sub, role, clients and exp are needed.");
+  const claims = TokenClaims.safeParse(verified.payload, { error: issueSentence });
+  if (!claims.success) throw unauthenticated(claimFault(claims.error.issues));
   return claims.data;
+}
+
+/** The token is ours, so its bearer may know what is wrong with it. Its values are not told. */
+function claimFault(issues: readonly z.core.$ZodIssue[]): string {
+  const faults = firstOfEachPath(issues).map(
+    ({ path, message }) => `${z.core.toDotPath(path as (string | number)[])} ${message}`,
+  );
+  return `The token's claims are not valid: ${faults.join("; ")}.`;
 }
 
 function secretOf(keys: Keyring, kid: string | undefined): Uint8Array {

@@ -37,6 +37,22 @@ test("another file under a known id is 409 and names the fields", async () => {
   expect(await asset.json()).toMatchObject({ sizeBytes: upload.sizeBytes, revision: 1 });
 });
 
+test("a known file under another client is 409 although its key is then another client's", async () => {
+  const upload = newUpload();
+  await postUpload(upload);
+  const problem = await problemOf(await postUpload({ ...upload, clientName: "rival" }));
+  expect(problem).toMatchObject({ status: 409, code: "CONFLICT" });
+  expect(problem.errors?.map(({ path }) => path)).toEqual(["data.clientName"]);
+});
+
+test("a known file's notice cannot lead to another file's original", async () => {
+  const upload = newUpload();
+  await postUpload(upload);
+  const key = "originals/acme/spring/abcdefgh/secret.mov";
+  const problem = await problemOf(await postUpload({ ...upload, source: { kind: "wasabi", key } }));
+  expect(problem).toMatchObject({ status: 400, errors: [{ path: "data.source.key" }] });
+});
+
 test("a body that was changed after signing is 401 and makes nothing", async () => {
   const upload = newUpload();
   const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data: upload });
@@ -72,6 +88,18 @@ test.each([
   expect(problem).toMatchObject({ status: 400, code: "BAD_REQUEST" });
   expect(problem.errors?.map((error) => error.path)).toContain(path);
   expect(await exists(upload.fileId)).toBe(false);
+});
+
+test.each([
+  [1.5, "must be a whole number"],
+  [-1, "must be more than 0"],
+  [-1.5, "must be a whole number"],
+  ["100", "must be a number"],
+  [5 * 1024 ** 4 + 1, "must be at most 5497558138880 (5 TiB)"],
+  [undefined, "is missing"],
+])("a size of %j is told in one sentence", async (sizeBytes, message) => {
+  const problem = await problemOf(await send({ ...newUpload(), sizeBytes }));
+  expect(problem.errors).toEqual([{ path: "data.sizeBytes", message }]);
 });
 
 test("another type of webhook is refused by name", async () => {

@@ -1,6 +1,7 @@
 /** The upload webhook: a signed notice that an original is in Wasabi, or at a URL that it can be fetched from. */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { UploadAccepted, UploadWebhook } from "../../schemas/api.ts";
+import type { Asset } from "../../schemas/asset.ts";
 import type { UploadDeclaration } from "../../schemas/event.ts";
 import { parseOriginalKey } from "../../schemas/key.ts";
 import { Refusal } from "../problem.ts";
@@ -15,9 +16,16 @@ export const uploadWebhook = route({
   answers: { 202: UploadAccepted, 200: UploadAccepted },
   async handle({ env, caller }, { body }) {
     const upload = body.data;
-    refuseForeignKey(upload);
+    const door = assetDoor(env.ASSET, upload.fileId);
+    const fault = keyFault(upload);
+    // A known file under another name has a key that looks foreign: its sender is told which field differs.
+    if (fault !== null && !isRenamed(await door.view(), upload)) {
+      throw new Refusal("BAD_REQUEST", "The request's body is not valid.", {
+        errors: [{ path: "data.source.key", message: fault }],
+      });
+    }
     const by = `webhook:${caller.webhookId}`;
-    const result = await assetDoor(env.ASSET, upload.fileId).apply({
+    const result = await door.apply({
       key: by,
       by,
       event: { type: "UploadNoticed", upload },
@@ -34,21 +42,21 @@ export const uploadWebhook = route({
   },
 });
 
+/** Such a notice is a conflict, whatever its key: what is compared here never changes in an asset. */
+function isRenamed(known: Asset | null, upload: UploadDeclaration): boolean {
+  if (known === null) return false;
+  return (["clientName", "projectName", "fileName", "sizeBytes"] as const).some((name) => known[name] !== upload[name]);
+}
+
 /** A notice may name any object of the bucket but one that is ours to write, or another file's original. */
-function refuseForeignKey(upload: UploadDeclaration): void {
-  if (upload.source.kind !== "wasabi") return;
+function keyFault(upload: UploadDeclaration): string | null {
+  if (upload.source.kind !== "wasabi") return null;
   const { key } = upload.source;
-  const refuse = (message: string) => {
-    throw new Refusal("BAD_REQUEST", "The request's body is not valid.", {
-      errors: [{ path: "data.source.key", message }],
-    });
-  };
   if (key.startsWith("/") || key.split("/").some((part) => part === "." || part === "..")) {
-    refuse("must be an object's key, without a leading / and without . or .. between slashes");
+    return "must be an object's key, without a leading / and without . or .. between slashes";
   }
-  if (key.startsWith("proxies/")) refuse("must not lie under proxies/, where renditions are kept");
+  if (key.startsWith("proxies/")) return "must not lie under proxies/, where renditions are kept";
   const owner = parseOriginalKey(key);
-  if (owner !== null && (owner.fileId !== upload.fileId || owner.clientName !== upload.clientName)) {
-    refuse("is another file's original");
-  }
+  if (owner === null || (owner.fileId === upload.fileId && owner.clientName === upload.clientName)) return null;
+  return "is another file's original";
 }

@@ -36,3 +36,10 @@ export async function decodedFrames(file: string): Promise<string> {
   if (stderr.trim()) throw new Error(`decoding ${file}: ${stderr}`);
   return stdout;
 }
+
+/** How many pictures a player would show of a file, none of them repeated or left out to keep a rate. */
+export async function countDecodedFrames(file: string): Promise<number> {
+  const args = ["-v", "error", "-i", file, "-map", "0:V:0", "-vsync", "passthrough", "-f", "framemd5", "-"];
+  const { stdout } = await exec("ffmpeg", args, { maxBuffer: MAX_OUTPUT_BYTES });
+  return stdout.split("\n").filter((line) => line !== "" && !line.startsWith("#")).length;
+}
