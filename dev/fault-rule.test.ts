@@ -17,6 +17,16 @@ test("a rule with `only` strikes what it names, and never what it cannot tell", 
   expect(concerns({ kind: "refuse" }, null)).toBe(true);
 });
 
+test("the name of an upload that was just created is told late, but never lost", () => {
+  const creation = headOf("POST /bucket/proxies/a.mp4?uploads= HTTP/1.1");
+  const completion = headOf("POST /bucket/proxies/a.mp4?uploadId=uploads HTTP/1.1");
+  const cut = FaultRule.parse({ kind: "cut", after: { share: 1 / 3 } });
+  const [stall, lasting] = [false, true].map((lasts) => FaultRule.parse({ kind: "stall", lasting: lasts }));
+  const losing = [cut, lasting as FaultRule];
+  for (const rule of losing) expect([concerns(rule, creation), concerns(rule, completion)]).toEqual([false, true]);
+  expect(concerns(stall as FaultRule, creation)).toBe(true);
+});
+
 test("answers are whole messages of the right length", () => {
   for (const answer of ["503", "slow-down", "rate-limit"] as const) {
     const [head = "", body = ""] = answerBytes({ kind: "answer", answer, retryAfterSeconds: 2 })

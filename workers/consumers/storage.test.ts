@@ -207,6 +207,6 @@ test("an upload that Wasabi does not abort in time is noted, so that its parts a
   const { fileId, key, uploadId } = await uploadedRendition();
   const away = wasabiStore({ ...config.wasabi, endpoint: "http://127.0.0.1:9" });
   await abortUpload({ type: "AbortUpload", id: "x", fileId, key, uploadId }, { env, wasabi: away });
-  expect(await notedUploads(key)).toEqual([{ uploadId, key }]);
+  expect(await notedUploads(key)).toEqual([{ uploadId, key, fileId }]);
   await forgetUpload(env.CATALOGUE, uploadId);
 });
