@@ -8,9 +8,11 @@ import type { EventEnvelope } from "../schemas/event.ts";
 import type { Evidence } from "../schemas/evidence.ts";
 import type { EdgeKey, OriginalKey, ProxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
+import type { RetentionTerms } from "../schemas/retention.ts";
 import type { RunnerRefusal } from "../schemas/runner-protocol.ts";
 import type { StepRef } from "../schemas/step.ts";
 import type { MovedPart, TransferPlan } from "../schemas/transfer.ts";
+import type { Why } from "../schemas/why.ts";
 
 /**
  * `applied`: state changed · `duplicate`: this key was seen before · `ignored`: late, changes nothing · `rejected`: a
@@ -72,6 +74,8 @@ export interface AssetDoor {
   history(beforeRevision: number | null, limit: number): Promise<HistoryEntry[]>;
   /** Of every object that is there. */
   evidence(): Promise<Evidence[]>;
+  /** Each copy explained, under the terms of retention that hold now. */
+  why(terms: Readonly<Record<Quality, RetentionTerms>>): Promise<Why[]>;
 
   /** A consumer says that it begins, and again at least every `silentWatchdogMs / 3` while it works. */
   begin(step: StepRef, op: number): Promise<BeginAnswer>;

@@ -13,10 +13,11 @@ import { edgeKey, proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
 import type { MovedPart, TransferPlan } from "../schemas/transfer.ts";
+import type { Why } from "../schemas/why.ts";
 import { log } from "../workers/log.ts";
+import { decisionNowMs, realMs } from "../workers/stores/clock.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
 import { sendCommand } from "../workers/stores/queues.ts";
-import { presignGet, sourceUrlSeconds } from "../workers/stores/wasabi-presign.ts";
 import type {
   ApplyResult,
   AssetDoor,
@@ -37,9 +38,12 @@ import { copyOn } from "./machine/placement.ts";
 import type { Timer } from "./machine/timer.ts";
 import { transfersOf } from "./machine/transfer.ts";
 import { viewAsset } from "./machine/view.ts";
+import { explain, type TermsByQuality } from "./machine/why.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
+import { hexId } from "./random-id.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
+import { grantSource } from "./source-grant.ts";
 import { broadcast, feedProgressIntervalMs, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
 import { beginParts, openTransfer, type TransferPorts } from "./transfer-session.ts";
 
@@ -65,7 +69,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       fileId: () => this.#present().state.fileId,
       view: () => this.#view(),
       send: (command) => sendCommand(env, command),
-      nowMs: Date.now,
+      nowMs: () => decisionNowMs(env),
       random: Math.random,
       onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
@@ -91,6 +95,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return this.#store.evidence();
   }
 
+  async why(terms: TermsByQuality): Promise<Why[]> {
+    const present = this.#store.load();
+    return present === null ? [] : explain(present.state, terms, this.#nowMs());
+  }
+
   async begin(step: StepRef, op: number): Promise<BeginAnswer> {
     const present = this.#store.load();
     if (present === null) return { go: false, reason: "There is no such asset." };
@@ -103,7 +112,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     const present = this.#store.load();
     const wanted = present !== null && isCurrent(present.state, step, op) && verbOf(present.state, step) === verb;
     if (!wanted) return { granted: false, reason: "stale" };
-    const atMs = Date.now();
+    const atMs = this.#nowMs();
     const key = stepName(step);
     const held = this.#store.opTokens(key, atMs).find((token) => excludes(token, { op, verb }));
     if (held !== undefined) return { granted: false, reason: "busy", retryAfterMs: held.untilMs - atMs };
@@ -157,7 +166,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded anew.
     const renditionJobId = renditionOf(this.#present().state, quality)?.jobId ?? jobId;
     this.#commit({ key: null, by: "api", event: { type: "UploadOpened", lease, quality, key, ...upload } }, () =>
-      this.#store.transfers.record({ ...upload, quality, jobId: renditionJobId, key, atMs: Date.now() }),
+      this.#store.transfers.record({ ...upload, quality, jobId: renditionJobId, key, atMs: this.#nowMs() }),
     );
     return this.openPart(jobId, lease, quality);
   }
@@ -232,7 +241,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
 
   override async alarm(): Promise<void> {
     try {
-      const atMs = Date.now();
+      const atMs = this.#nowMs();
       for (const timer of this.#store.dueTimers(atMs)) {
         if (!this.#elapse(timer)) this.#store.postponeTimer(timer.name, atMs + futileTimerPauseMs);
       }
@@ -263,7 +272,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
         }),
       policy: () => this.#policy(),
       progress: () => this.#progress,
-      stamp: () => ({ atMs: Date.now(), newId: hexId(12), token: hexId(16), jitter: Math.random() }),
+      stamp: () => ({ atMs: this.#nowMs(), newId: hexId(12), token: hexId(16), jitter: Math.random() }),
     });
     this.#wake();
     if (decision.verdict === "applied") this.#tellChange(decision);
@@ -310,7 +319,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
         return state !== undefined && isCurrent(state, step, op) ? stepOf(state, step) : null;
       },
       commit: (envelope) => this.#commit(envelope),
-      nowMs: Date.now,
+      nowMs: () => this.#nowMs(),
       holdMs: this.#policy().silentWatchdogMs,
     };
   }
@@ -323,12 +332,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       commit: (envelope) => this.#commit(envelope),
       commitUploaded: (envelope, uploadId, parts) =>
         this.#commit(envelope, () => this.#store.transfers.recordParts(uploadId, parts)),
-      grantSource: async ({ key, sizeBytes, etag }) => ({
-        url: await presignGet(wasabi, key, { nowMs: Date.now(), ttlSeconds: sourceUrlSeconds }),
-        expiresAt: iso(Date.now() + sourceUrlSeconds * 1000),
-        sizeBytes,
-        etag,
-      }),
+      grantSource: (original) => grantSource(wasabi, original, Date.now()),
       progressed: (progress, renditions) => {
         this.#progress = progress;
         const { fileId, job } = this.#present().state;
@@ -353,7 +357,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   async #armAlarm(): Promise<void> {
     const nextMs = this.#store.nextAtMs();
     if (nextMs === null) await this.ctx.storage.deleteAlarm();
-    else await this.ctx.storage.setAlarm(nextMs);
+    else await this.ctx.storage.setAlarm(realMs(this.env, nextMs));
+  }
+
+  #nowMs(): number {
+    return decisionNowMs(this.env);
   }
 
   #policy() {
@@ -382,12 +390,4 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 }
 
-const iso = (atMs: number) => new Date(atMs).toISOString();
-
 const isOnEdge = (copy: StoredCopy | undefined, jobId: string) => copy?.state === "placed" && copy.jobId === jobId;
-
-function hexId(bytes: number): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
-}

@@ -53,7 +53,10 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "CopyRemoved":
     case "ProxyRequested":
     case "ProxyAccessed":
-    case "RetentionElapsed": {
+    case "RetentionElapsed":
+    case "EvictionRequested":
+    case "PromotionRequested":
+    case "PinChanged": {
       const { type: _type, ...rest } = event;
       return rest;
     }

@@ -97,6 +97,10 @@ export type RenditionState = z.infer<typeof RenditionState>;
 export const CopyState = CopyStatus;
 export type CopyState = z.infer<typeof CopyState>;
 
+/** Why a copy is there: the placement policy, a viewer who asked for it, or an operator. */
+export const CopyReason = z.enum(["policy", "viewer", "operator"]);
+export type CopyReason = z.infer<typeof CopyReason>;
+
 export const StoredCopy = z.object({
   tier: CopyTier,
   /** Whose bytes it holds: on R2 the job is part of the key, and a rendition that is encoded anew gets a new one. */
@@ -111,6 +115,8 @@ export const StoredCopy = z.object({
   verifiedAtMs: AtMs.nullable(),
   lastAccessAtMs: AtMs.nullable(),
   pinnedUntilMs: AtMs.nullable(),
+  /** Who wanted it last. Documents written before this was known have none. */
+  reason: CopyReason.default("policy"),
 });
 export type StoredCopy = z.infer<typeof StoredCopy>;
 
@@ -158,6 +164,8 @@ export const AssetStateV1 = z.object({
   renditions: z.array(StoredRendition),
   /** The last phase that the application was told of, so that each is told once. */
   announced: AppEventType.nullable(),
+  /** No proxy of the asset leaves R2 by itself before this. Documents written before there were pins have none. */
+  pinnedUntilMs: AtMs.nullable().default(null),
 });
 
 export const StoredAsset = AssetStateV1;

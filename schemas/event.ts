@@ -10,6 +10,7 @@ import { CopyTier, Etag, FileId, FileName, FileSizeBytes, JobId, SizeBytes, Slug
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
+import { RetentionTerms } from "./retention.ts";
 import { StepRef } from "./step.ts";
 import { MovedPart, mostPartsPerMessage, Sha256Midstate, TransferPlan, UploadId } from "./transfer.ts";
 
@@ -102,7 +103,17 @@ export const AssetEvent = z.discriminatedUnion("type", [
   /** A viewer asked for a rendition that R2 does not hold. */
   z.object({ type: z.literal("ProxyRequested"), quality: Quality, jobId: JobId }),
   z.object({ type: z.literal("ProxyAccessed"), tier: CopyTier, quality: Quality, jobId: JobId }),
-  z.object({ type: z.literal("RetentionElapsed"), quality: Quality }),
+  /** The sweep found it due under these terms; without any, the deployment's own setting holds. */
+  z.object({ type: z.literal("RetentionElapsed"), quality: Quality, terms: RetentionTerms.optional() }),
+  /** An operator wants a proxy off R2 now, or on it, and there until a time. */
+  z.object({ type: z.literal("EvictionRequested"), quality: Quality }),
+  z.object({
+    type: z.literal("PromotionRequested"),
+    quality: Quality,
+    pinnedUntilMs: z.int().nonnegative().nullable(),
+  }),
+  /** Null lifts the asset's pin, and those of its copies. */
+  z.object({ type: z.literal("PinChanged"), untilMs: z.int().nonnegative().nullable() }),
 
   /** A consumer or an agent works on it; repeated while it does. */
   z.object({ type: z.literal("StepBegan"), ...stepFact }),

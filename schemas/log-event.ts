@@ -47,8 +47,12 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("stray-uploads.unlistable"), code: FailureCode }),
   /** The asset was not asked whether it holds an upload; it counts as held. */
   z.object({ event: z.literal("upload.unanswered"), fileId: z.string(), key: z.string() }),
-  /** The asset was not asked whether its copy may leave R2; it is nominated again at the next tick. */
+  /** The asset was not asked whether its copy may leave R2; it is nominated again within the hour. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
+  z.object({ event: z.literal("timer.job-failed"), job: z.string() }),
+  /** An order about a project: it goes on at the next tick, or an asset did not hear of it. */
+  z.object({ event: z.literal("project-run.failed"), runId: z.string() }),
+  z.object({ event: z.literal("project-run.unanswered"), runId: z.string(), fileId: z.string() }),
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
@@ -75,6 +79,9 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "stray-uploads.unlistable": "warn",
   "upload.unanswered": "warn",
   "retention.nomination-failed": "warn",
+  "timer.job-failed": "error",
+  "project-run.failed": "error",
+  "project-run.unanswered": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
   "request.failed": "error",

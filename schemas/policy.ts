@@ -1,13 +1,12 @@
 /** What an operator may tune: ladder, placement, retention, leases, retries. Every field has a default. */
 import { z } from "zod";
 import { defaultLadder, LadderPolicy, Quality } from "./ladder.ts";
+import { RetentionDays } from "./retention.ts";
 
 const DurationMs = z.int().positive();
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
 const mib = 1024 ** 2;
-
-const RetentionDays = z.record(Quality, z.number().positive());
 
 /** Exponential backoff: baseMs, doubled at each attempt, at most maxMs, with ± 20 % jitter from the event's stamp. */
 export const Backoff = z.object({
@@ -26,7 +25,7 @@ export const Policy = z.object({
       lucidlink: z.boolean().default(true),
     })
     .prefault({}),
-  /** Days without access after which a proxy leaves R2. */
+  /** Days without access after which a proxy leaves R2, until an operator changes them (`schemas/retention.ts`). */
   retentionDays: RetentionDays.default({ "360p": 30, "540p": 30, "720p": 14, "1080p": 7, "2160p": 7 }),
   leaseMs: DurationMs.default(45_000),
   /** How long an announced original may be absent before the asset fails. */

@@ -22,6 +22,7 @@ export const testBindings = {
   LUCID_AGENT_URL: "https://lucid-agent.test",
   APP_WEBHOOK_URL: "https://app.test/webhooks/media",
   POLICY: "{}",
+  CLOCK_OFFSET_MS: "0",
   WASABI_ACCESS_KEY_ID: "TESTACCESSKEYID",
   WASABI_SECRET_ACCESS_KEY: "not-a-secret-only-for-tests-wasabi",
   LUCID_AGENT_TOKEN: "not-a-secret-only-for-tests-lucid-agent",

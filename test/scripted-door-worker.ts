@@ -55,6 +55,7 @@ export function scriptedDoor(script: Script = {}): ScriptedDoor {
     view: script.view ?? (async () => null),
     history: unscripted,
     evidence: unscripted,
+    why: unscripted,
     openPart: unscripted,
     recordUpload: unscripted,
     holdsUpload: unscripted,

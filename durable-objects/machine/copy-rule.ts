@@ -1,8 +1,7 @@
 /** Rules of the copy machine: a rendition's copies on R2 and LucidLink come and go; the archive stays. */
 import type { CopyState } from "../../schemas/asset-state.ts";
 import { archivedProxy, mayRemove } from "./copy-command.ts";
-import { forget, mine, placeInItsStead, placeWhenArchived, sameJob, startPlacing, startRemoving } from "./copy-move.ts";
-import { isRetentionOver } from "./retention.ts";
+import { forget, mine, placeWhenArchived, sameJob, startPlacing, startRemoving } from "./copy-move.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
 import type { CopyEvent, CopySubject } from "./subject.ts";
@@ -45,7 +44,6 @@ function store(draft: Draft, { copy }: CopySubject, event: Of<"CopyPlaced">): Ve
   copy.etag = event.etag;
   copy.placedAtMs ??= draft.stamp.atMs;
   copy.verifiedAtMs = draft.stamp.atMs;
-  copy.lastAccessAtMs = Math.max(copy.lastAccessAtMs ?? 0, draft.stamp.atMs);
   clock.succeed(copy.step);
   return "applied";
 }
@@ -106,29 +104,6 @@ export const recordGone: CopyRule<"CopyRemoved"> = {
   },
 };
 
-export const promote: CopyRule<"ProxyRequested"> = {
-  name: "promote",
-  says: "A viewer asks for it: the copy is made again.",
-  to: ["placing", "wanted", "removing"],
-  run(draft, subject) {
-    subject.copy.lastAccessAtMs = draft.stamp.atMs;
-    placeInItsStead(draft, subject);
-    return "applied";
-  },
-};
-
-export const promoteLater: CopyRule<"ProxyRequested"> = {
-  name: "promoteLater",
-  says: "A viewer asks while it is being removed: made again once that is over.",
-  to: [],
-  run(draft, subject) {
-    if (subject.copy.wantedAgain) return "ignored";
-    subject.copy.wantedAgain = true;
-    subject.copy.lastAccessAtMs = draft.stamp.atMs;
-    return "applied";
-  },
-};
-
 export const noteAccess: CopyRule<"ProxyAccessed"> = {
   name: "noteAccess",
   says: "A viewer played it: its retention starts anew.",
@@ -136,19 +111,6 @@ export const noteAccess: CopyRule<"ProxyAccessed"> = {
   run(draft, subject, { jobId }) {
     if (!sameJob(subject, jobId)) return "ignored";
     subject.copy.lastAccessAtMs = draft.stamp.atMs;
-    return "applied";
-  },
-};
-
-export const evict: CopyRule<"RetentionElapsed"> = {
-  name: "evict",
-  says: "Nobody has played it for its retention, and nothing pins it: removed from R2.",
-  to: ["removing"],
-  run(draft, subject) {
-    const { rendition, copy } = subject;
-    if (copy.tier !== "r2" || archivedProxy(draft, subject) === null) return "ignored";
-    if (!isRetentionOver(rendition.quality, copy, draft.policy, draft.stamp.atMs)) return "ignored";
-    startRemoving(draft, subject);
     return "applied";
   },
 };

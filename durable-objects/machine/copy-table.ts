@@ -1,5 +1,6 @@
 /** The copy machine: every state × every event, one named rule. */
 import type { CopyState } from "../../schemas/asset-state.ts";
+import * as retention from "./copy-retention-rule.ts";
 import * as copy from "./copy-rule.ts";
 import * as step from "./copy-step-rule.ts";
 import { ignore, type Table } from "./rule.ts";
@@ -13,6 +14,8 @@ const late = {
   ProxyRequested: ignore,
   ProxyAccessed: ignore,
   RetentionElapsed: ignore,
+  EvictionRequested: ignore,
+  PromotionRequested: retention.wishToKeep,
   CopyWithdrawn: ignore,
   StepBegan: ignore,
   TransferOpened: ignore,
@@ -50,15 +53,19 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
     ...late,
     SourceReplaced: copy.replaceCopy,
     CopyRemoved: copy.recordGone,
-    ProxyRequested: copy.promote,
+    ProxyRequested: retention.promote,
     ProxyAccessed: copy.noteAccess,
-    RetentionElapsed: copy.evict,
+    RetentionElapsed: retention.evict,
+    EvictionRequested: retention.evictNow,
+    PromotionRequested: retention.keepPlaced,
     CopyWithdrawn: copy.withdraw,
   },
   removing: {
     ...late,
     CopyRemoved: copy.recordRemoved,
-    ProxyRequested: copy.promoteLater,
+    ProxyRequested: retention.promoteLater,
+    ProxyAccessed: retention.returnLater,
+    PromotionRequested: retention.wishAgain,
     CopyWithdrawn: copy.keepRemoving,
     StepBegan: step.beginCopy,
     StepDeferred: step.deferRemove,
@@ -69,14 +76,16 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   evicted: {
     ...late,
     CopyPlaced: copy.removeStray,
-    ProxyRequested: copy.promote,
+    ProxyRequested: retention.promote,
+    PromotionRequested: retention.wishFor,
   },
   failed: {
     ...late,
     SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
     CopyRemoved: copy.recordGone,
-    ProxyRequested: copy.promote,
+    ProxyRequested: retention.promote,
+    PromotionRequested: retention.wishFor,
     CopyWithdrawn: copy.withdraw,
     RetryRequested: step.retryPlace,
   },

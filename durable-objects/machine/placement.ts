@@ -1,5 +1,5 @@
 /** Which tiers a rendition belongs on as soon as it is archived. Pure. */
-import type { StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
+import type { CopyReason, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
 import type { CopyTier } from "../../schemas/id.ts";
 import { qualityRank } from "../../schemas/ladder.ts";
 import type { Policy } from "../../schemas/policy.ts";
@@ -19,7 +19,7 @@ export function wantedTiers(asset: StoredAsset, rendition: StoredRendition, { pl
   return tiers;
 }
 
-export const newCopy = (tier: CopyTier, jobId: string): StoredCopy => ({
+export const newCopy = (tier: CopyTier, jobId: string, reason: CopyReason = "policy"): StoredCopy => ({
   tier,
   jobId,
   state: "wanted",
@@ -31,6 +31,7 @@ export const newCopy = (tier: CopyTier, jobId: string): StoredCopy => ({
   verifiedAtMs: null,
   lastAccessAtMs: null,
   pinnedUntilMs: null,
+  reason,
 });
 
 export function copyOn(rendition: StoredRendition, tier: CopyTier): StoredCopy | undefined {

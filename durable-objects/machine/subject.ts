@@ -60,6 +60,8 @@ export type CopyEvent =
       | "ProxyRequested"
       | "ProxyAccessed"
       | "RetentionElapsed"
+      | "EvictionRequested"
+      | "PromotionRequested"
       | "StepBegan"
       | "TransferOpened"
       | "PartsMoved"

@@ -65,7 +65,17 @@ const gentle: Acts = {
   request: (world, act) => aboutCopy(world, act, ({ quality, jobId }) => ({ type: "ProxyRequested", quality, jobId })),
   retention: (world, act) => {
     if (act.b % 2 === 0) world.run.advance(31 * 24 * 60 * 60 * 1000);
-    aboutCopy(world, act, ({ quality }) => ({ type: "RetentionElapsed", quality }));
+    const terms = act.a % 3 === 0 ? { days: 1 + (act.a % 40), pinnedUntilMs: null } : undefined;
+    aboutCopy(world, act, ({ quality }) => ({ type: "RetentionElapsed", quality, terms }));
+  },
+  evict: (world, act) => aboutCopy(world, act, ({ quality }) => ({ type: "EvictionRequested", quality })),
+  promote: (world, act) => {
+    const pinnedUntilMs = act.b % 3 === 0 ? world.run.nowMs + act.a : null;
+    aboutCopy(world, act, ({ quality }) => ({ type: "PromotionRequested", quality, pinnedUntilMs }));
+  },
+  pin: (world, { a, b }) => {
+    const untilMs = b % 3 === 0 ? null : world.run.nowMs + a * 1_000;
+    world.tell({ type: "PinChanged", untilMs });
   },
   notice: (world) => void world.tell({ type: "UploadNoticed", upload }),
   stale: (world, act) => void world.tell(staleFact(world, act)),

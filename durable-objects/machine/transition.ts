@@ -126,6 +126,7 @@ function create(upload: UploadDeclaration, context: Context): Transition {
     source: null,
     renditions: [],
     announced: null,
+    pinnedUntilMs: null,
   };
   const draft: Draft = { asset, effects: [], ...context };
   startArchive(draft, asset.job);
@@ -185,12 +186,16 @@ function route(draft: Draft, event: AssetEvent): Verdict {
       return verdict;
     }
     case "ProxyRequested":
+    case "PromotionRequested":
       return requestProxy(draft, event);
+    case "PinChanged":
+      return changePin(draft.asset, event);
     case "CopyPlaced":
     case "CopyRemoved":
     case "ProxyAccessed":
       return routeCopy(draft, event.quality, event.tier, event);
     case "RetentionElapsed":
+    case "EvictionRequested":
       return routeCopy(draft, event.quality, "r2", event);
     case "StepBegan":
     case "TransferOpened":
@@ -279,13 +284,27 @@ const newRendition = (jobId: string, plan: StoredRendition["plan"]): StoredRendi
   copies: [],
 });
 
-/** A viewer may ask for a rendition that was never on R2: its copy begins here. */
-function requestProxy(draft: Draft, event: EventOf<"ProxyRequested">): Verdict {
+/** A rendition may be asked for that was never on R2: its copy begins here. */
+function requestProxy(draft: Draft, event: EventOf<"ProxyRequested" | "PromotionRequested">): Verdict {
   const rendition = renditionOf(draft, event.quality);
-  if (rendition === undefined || rendition.jobId !== event.jobId || !mayPlace(draft.asset)) return "ignored";
+  if (rendition === undefined || !mayPlace(draft.asset)) return "ignored";
+  const byViewer = event.type === "ProxyRequested";
+  if (byViewer && rendition.jobId !== event.jobId) return "ignored";
   const copy = copyOn(rendition, "r2");
   if (copy !== undefined) return toCopy(draft, rendition, copy, event);
-  rendition.copies.push({ ...newCopy("r2", rendition.jobId), lastAccessAtMs: draft.stamp.atMs });
+  const { atMs } = draft.stamp;
+  const wish = byViewer ? { lastAccessAtMs: atMs } : { pinnedUntilMs: event.pinnedUntilMs };
+  rendition.copies.push({ ...newCopy("r2", rendition.jobId, byViewer ? "viewer" : "operator"), ...wish });
+  return "applied";
+}
+
+function changePin(asset: StoredAsset, { untilMs }: EventOf<"PinChanged">): Verdict {
+  if (asset.job.state === "deleted") return "ignored";
+  const copies = asset.renditions.flatMap((rendition) => rendition.copies);
+  const lifted = untilMs === null ? copies.filter((copy) => copy.pinnedUntilMs !== null) : [];
+  if (asset.pinnedUntilMs === untilMs && lifted.length === 0) return "ignored";
+  asset.pinnedUntilMs = untilMs;
+  for (const copy of lifted) copy.pinnedUntilMs = null;
   return "applied";
 }
 

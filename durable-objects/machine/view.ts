@@ -5,7 +5,7 @@ import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
 import type { Policy } from "../../schemas/policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { assetStatus } from "./asset-status.ts";
-import { evictAfterMs } from "./retention.ts";
+import { evictAfterMs, pinnedUntilMs } from "./retention.ts";
 
 const iso = (atMs: number) => new Date(atMs).toISOString();
 const isoOrNull = (atMs: number | null) => (atMs === null ? null : iso(atMs));
@@ -106,8 +106,8 @@ function viewCopy(asset: StoredAsset, rendition: StoredRendition, copy: StoredCo
     placedAt: isoOrNull(copy.placedAtMs),
     verifiedAt: isoOrNull(copy.verifiedAtMs),
     lastAccessAt: isoOrNull(copy.lastAccessAtMs),
-    evictAfter: isoOrNull(evictAfterMs(quality, copy, policy)),
-    pinnedUntil: isoOrNull(copy.pinnedUntilMs),
+    evictAfter: isoOrNull(evictAfterMs(asset, copy, { days: policy.retentionDays[quality], pinnedUntilMs: null })),
+    pinnedUntil: isoOrNull(pinnedUntilMs(asset, copy)),
     problem: viewProblem(copy.step, { kind: "copy", tier: copy.tier, quality }),
   };
 }

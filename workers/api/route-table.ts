@@ -3,6 +3,7 @@ import { z } from "zod";
 import { alerts, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
+import { assetWhy, evictAsset, pinAsset, promoteAsset, unpinAsset } from "./asset-order.ts";
 import {
   deadLetters,
   discardDeadLetter,
@@ -16,6 +17,8 @@ import { openApiDocument } from "./open-api.ts";
 import { originalAccess } from "./original-access.ts";
 import { playback } from "./playback.ts";
 import { problemPage } from "./problem-page.ts";
+import { pinProject, prewarmProject, projectRuns, unpinProject, wrapProject } from "./project-order.ts";
+import { auditTrail, changeRetentionPolicy, retentionPolicy } from "./retention-policy.ts";
 import { jsonResponse, type Route, route } from "./route.ts";
 import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
 import { assetStatus, feedStatus, issueTicket } from "./status-socket.ts";
@@ -27,6 +30,7 @@ export const routes: readonly Route[] = [
   oneAsset,
   assetHistory,
   assetEvidence,
+  assetWhy,
   assetStatus,
   feedStatus,
   issueTicket,
@@ -37,6 +41,18 @@ export const routes: readonly Route[] = [
   runnerSource,
   agentCallback,
   retryAsset,
+  promoteAsset,
+  evictAsset,
+  pinAsset,
+  unpinAsset,
+  pinProject,
+  unpinProject,
+  wrapProject,
+  prewarmProject,
+  projectRuns,
+  retentionPolicy,
+  changeRetentionPolicy,
+  auditTrail,
   deadLetters,
   replayDeadLetter,
   discardDeadLetter,

@@ -1,11 +1,19 @@
 /** The sweep asks only about what nobody has played for its time, and the asset decides by its own clock. */
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Quality } from "../../schemas/ladder.ts";
+import type { RetentionPolicy } from "../../schemas/retention.ts";
 import { config, env, quality, seedProxy, storedState } from "../../test/door-worker.ts";
 import { publishAsset } from "../stores/catalogue.ts";
-import { sweepRetention } from "./retention.ts";
+import { changeProjectPin, changeRetention, readRetention } from "../stores/retention-policy.ts";
+import { nominationsOf, sweepLimits, sweepRetention } from "./retention.ts";
 
 const dayMs = 24 * 60 * 60_000;
 
+beforeEach(async () => {
+  for (const table of ["assets", "copies", "policy", "project_pins", "sweeps"]) {
+    await env.CATALOGUE.prepare(`DELETE FROM ${table}`).run();
+  }
+});
 afterEach(() => {
   vi.useRealTimers();
 });
@@ -43,4 +51,136 @@ test("one that was played after the catalogue was written is nominated, and the 
   vi.useRealTimers();
   await sweepRetention(env, config.policy, passDays(31));
   expect(await copyState(upload.fileId)).toBe("placed");
+});
+
+const nowMs = Date.UTC(2026, 5, 1);
+const iso = (atMs: number) => new Date(atMs).toISOString();
+const daysAgo = (days: number) => iso(nowMs - days * dayMs);
+const audit = {
+  at: iso(nowMs),
+  by: "test",
+  action: "test",
+  clientName: null,
+  projectName: null,
+  fileId: null,
+  detail: {},
+};
+
+interface Listed {
+  count: number;
+  idleDays: number;
+  projectName?: string;
+  pinnedUntil?: string;
+}
+
+/** Catalogue rows alone: the search looks at nothing else. */
+async function list(name: string, { count, idleDays, projectName = "spring", pinnedUntil }: Listed): Promise<void> {
+  await env.CATALOGUE.batch([
+    env.CATALOGUE.prepare(
+      `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+       INSERT INTO assets (file_id, client_name, project_name, file_name, search, size_bytes, state, revision, created_at, updated_at)
+       SELECT printf('%s-%06d', ?2, i), 'acme', ?3, 'a.mov', 'a', 1, 'distributed', 1, ?4, ?4 FROM n`,
+    ).bind(count, name, projectName, daysAgo(idleDays)),
+    env.CATALOGUE.prepare(
+      `INSERT INTO copies (file_id, tier, quality, key, status, size_bytes, revision, client_name, project_name, idle_since, pinned_until)
+       SELECT file_id, 'r2', '360p', 'k', 'placed', 10, 1, client_name, project_name, updated_at, ?2
+       FROM assets WHERE file_id GLOB ?1`,
+    ).bind(`${name}-*`, pinnedUntil ?? null),
+  ]);
+}
+
+async function find(atMs = nowMs, of: Quality = quality) {
+  const retention = await readRetention(env.CATALOGUE, config.policy, iso(atMs));
+  const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, retention, of, atMs);
+  return { names: [...new Set(nominations.map(({ fileId }) => fileId.split("-")[0]))].sort(), nominations, rowsRead };
+}
+
+function change(over: Partial<RetentionPolicy>, version = 0): Promise<boolean> {
+  const policy = { retentionDays: config.policy.retentionDays, overrides: [], ...over };
+  return changeRetention(env.CATALOGUE, { policy, version }, audit);
+}
+
+test("everybody who is due is named once in a walk, however many, and a new walk names who is still there", async () => {
+  await list("due", { count: sweepLimits.nominations + 40, idleDays: 31 });
+  await list("young", { count: 5, idleDays: 29 });
+  const first = await find();
+  expect(first.nominations).toHaveLength(sweepLimits.nominations);
+  const second = await find(nowMs + 60_000);
+  expect(second.nominations).toHaveLength(40);
+  const all = [...first.nominations, ...second.nominations].map(({ fileId }) => fileId);
+  expect(new Set(all).size).toBe(sweepLimits.nominations + 40);
+  expect((await find(nowMs + 120_000)).nominations).toEqual([]);
+  expect((await find(nowMs + sweepLimits.walkMs + 120_000)).nominations).toHaveLength(sweepLimits.nominations);
+});
+
+test("what is kept costs nothing until the next walk, and holds nobody up", async () => {
+  await list("kept", { count: sweepLimits.rows, idleDays: 60, projectName: "pinned" });
+  await list("pinned", { count: 10, idleDays: 50, pinnedUntil: iso(nowMs + dayMs) });
+  await list("due", { count: 3, idleDays: 31 });
+  await changeProjectPin(
+    env.CATALOGUE,
+    { clientName: "acme", projectName: "pinned", pinnedUntil: iso(nowMs + dayMs) },
+    audit,
+  );
+  expect((await find()).names).toEqual([]);
+  const next = await find(nowMs + 60_000);
+  expect(next.names).toEqual(["due"]);
+  expect(next.rowsRead).toBeLessThan(100);
+  expect((await find(nowMs + 120_000)).rowsRead).toBeLessThan(10);
+  expect((await find(nowMs + dayMs)).names).toEqual(["kept"]);
+});
+
+test("a changed policy is looked at from the next tick on, and rewrites no row", async () => {
+  await list("week", { count: 2, idleDays: 8 });
+  await list("month", { count: 2, idleDays: 31 });
+  const rows = () =>
+    env.CATALOGUE.prepare("SELECT group_concat(file_id || idle_since) AS all_rows FROM copies").first("all_rows");
+  const before = await rows();
+  expect((await find()).names).toEqual(["month"]);
+  expect((await find()).names).toEqual([]);
+  expect(await change({ retentionDays: { ...config.policy.retentionDays, "360p": 7 } })).toBe(true);
+  expect((await find()).names).toEqual(["month", "week"]);
+  expect(await rows()).toBe(before);
+});
+
+test("a project may keep longer or shorter than everybody, a client too, and the project's word counts more", async () => {
+  await list("others", { count: 1, idleDays: 31 });
+  await list("long", { count: 1, idleDays: 31, projectName: "archive" });
+  await list("short", { count: 1, idleDays: 3, projectName: "daily" });
+  await list("shorter", { count: 1, idleDays: 12, projectName: "weekly" });
+  expect(
+    await change({
+      overrides: [
+        { clientName: "acme", retentionDays: { "360p": 10 } },
+        { clientName: "acme", projectName: "archive", retentionDays: { "360p": 365 } },
+        { clientName: "acme", projectName: "daily", retentionDays: { "360p": 2 } },
+        { clientName: "rival", retentionDays: { "360p": 1 } },
+      ],
+    }),
+  ).toBe(true);
+  const { names, nominations } = await find();
+  expect(names).toEqual(["others", "short", "shorter"]);
+  expect(nominations.map(({ fileId, terms }) => [fileId.split("-")[0], terms.days]).sort()).toEqual([
+    ["others", 10],
+    ["short", 2],
+    ["shorter", 10],
+  ]);
+});
+
+test("an asset that gives no answer keeps nobody else waiting, and is named again in the next walk", async () => {
+  await list("due", { count: 12, idleDays: 31 });
+  const asked: string[] = [];
+  const getByName = (fileId: string) => ({
+    async apply() {
+      asked.push(fileId);
+      if (fileId.endsWith("3")) throw new Error("it moves");
+    },
+  });
+  const world = { ...env, ASSET: { getByName } as unknown as typeof env.ASSET };
+  expect(await sweepRetention(world, config.policy, nowMs)).toMatchObject({ nominated: 12, unanswered: 1 });
+  expect(asked).toHaveLength(12);
+  await sweepRetention(world, config.policy, nowMs + 60_000);
+  expect(asked).toHaveLength(12);
+  await sweepRetention(world, config.policy, nowMs + sweepLimits.walkMs + 60_000);
+  expect(asked).toHaveLength(24);
 });

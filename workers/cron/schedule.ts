@@ -1,11 +1,13 @@
 /** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died or that nobody knows, drops old records. */
 import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
+import { decisionMs } from "../stores/clock.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload, type OpenUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
+import { advanceProjectRuns } from "./project-run.ts";
 import { sweepRetention } from "./retention.ts";
 import { sweepStrayUploads } from "./stray-upload.ts";
 import { holdOf } from "./upload-holder.ts";
@@ -23,11 +25,19 @@ export async function handleScheduled(
   env: Env,
   _ctx: ExecutionContext,
 ): Promise<void> {
-  const nowMs = controller.scheduledTime;
-  await sweepRetention(env, readConfig(env).policy, nowMs);
-  await abortAbandoned(env, nowMs);
-  await pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs));
-  await sweepStrayUploads(env, wasabiStore(readConfig(env).wasabi), nowMs);
+  const nowMs = decisionMs(env, controller.scheduledTime);
+  const { policy, wasabi } = readConfig(env);
+  const jobs: Record<string, () => Promise<unknown>> = {
+    retention: () => sweepRetention(env, policy, nowMs),
+    projectRuns: () => advanceProjectRuns(env, nowMs),
+    abandonedUploads: () => abortAbandoned(env, nowMs),
+    oldRecords: () => pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs)),
+    strayUploads: () => sweepStrayUploads(env, wasabiStore(wasabi), nowMs),
+  };
+  for (const [job, work] of Object.entries(jobs)) {
+    // What one cannot do now keeps none of the others from its work; each comes again with the next tick.
+    await work().catch((error: unknown) => log({ event: "timer.job-failed", job }, error));
+  }
 }
 
 /** One that cannot be aborted now is tried again at the next tick, and keeps nobody else waiting. */

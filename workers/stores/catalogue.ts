@@ -17,21 +17,22 @@ export function answered<T>(work: Promise<T>): Promise<T> {
   );
 }
 
+/** A file's client and project never change, so their index is left alone. */
 const upsertAsset = `
 INSERT INTO assets (file_id, client_name, project_name, file_name, search, size_bytes, state, revision, problem_code,
   percent, job_id, created_at, updated_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-ON CONFLICT (file_id) DO UPDATE SET client_name = ?2, project_name = ?3, file_name = ?4, search = ?5, size_bytes = ?6,
-  state = ?7, revision = ?8, problem_code = ?9, percent = ?10, job_id = ?11, created_at = ?12, updated_at = ?13
+ON CONFLICT (file_id) DO UPDATE SET file_name = ?4, search = ?5, size_bytes = ?6, state = ?7,
+  revision = ?8, problem_code = ?9, percent = ?10, job_id = ?11, created_at = ?12, updated_at = ?13
 WHERE excluded.revision > assets.revision`;
 
 /** Written only while the row above is of this very revision, so that a late document changes nothing. */
 const upsertCopies = `
 INSERT INTO copies (file_id, tier, quality, job_id, key, status, size_bytes, placed_at, verified_at, idle_since,
-  pinned_until, problem_code, revision)
+  pinned_until, problem_code, revision, client_name, project_name)
 SELECT ?1, value ->> 'tier', value ->> 'quality', value ->> 'jobId', value ->> 'key', value ->> 'status',
   value ->> 'sizeBytes', value ->> 'placedAt', value ->> 'verifiedAt', value ->> 'idleSince', value ->> 'pinnedUntil',
-  value ->> 'problemCode', ?2
+  value ->> 'problemCode', ?2, ?4, ?5
 FROM json_each(?3) WHERE (SELECT revision FROM assets WHERE file_id = ?1) = ?2
 ON CONFLICT (file_id, tier, quality) DO UPDATE SET job_id = excluded.job_id, key = excluded.key,
   status = excluded.status, size_bytes = excluded.size_bytes, placed_at = excluded.placed_at,
@@ -63,13 +64,20 @@ export async function publishAsset(database: D1Database, asset: Asset): Promise<
           asset.createdAt,
           asset.updatedAt,
         ),
-      database.prepare(upsertCopies).bind(fileId, revision, JSON.stringify(copyRows(asset))),
+      database
+        .prepare(upsertCopies)
+        .bind(fileId, revision, JSON.stringify(copyRows(asset)), asset.clientName, asset.projectName),
       database.prepare(dropOldCopies).bind(fileId, revision),
     ]),
   );
 }
 
 const searchable = (text: string) => text.normalize("NFC").toLowerCase();
+
+/** ISO 8601 text sorts as time does. */
+function latest(placedAt: string | null, lastAccessAt: string | null): string | null {
+  return lastAccessAt !== null && lastAccessAt > (placedAt ?? "") ? lastAccessAt : placedAt;
+}
 
 function copyRows({ original, renditions }: Asset) {
   const rows = renditions.flatMap((rendition) =>
@@ -82,7 +90,7 @@ function copyRows({ original, renditions }: Asset) {
       sizeBytes: rendition.sizeBytes,
       placedAt: copy.placedAt,
       verifiedAt: copy.verifiedAt,
-      idleSince: copy.lastAccessAt ?? copy.placedAt,
+      idleSince: latest(copy.placedAt, copy.lastAccessAt),
       pinnedUntil: copy.pinnedUntil,
       problemCode: copy.problem?.code ?? null,
     })),

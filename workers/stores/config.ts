@@ -114,7 +114,10 @@ const Settings = z.object({
   JWT_KEYS: KeyringText,
   PLAYBACK_KEYS: KeyringText,
   POLICY: jsonText.pipe(Policy),
+  CLOCK_OFFSET_MS: z.string().regex(/^-?\d{1,13}$/, "must be a whole number of milliseconds"),
 });
+
+const movesTheClock = "may differ from 0 in tests only";
 
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -128,6 +131,9 @@ export function parseConfig(env: Record<keyof typeof Settings.shape, string>): C
     throw new ConfigError(`The worker's settings are not valid. ${faults.join("; ")}`);
   }
   const settings = result.data;
+  if (settings.ENVIRONMENT === "production" && Number(settings.CLOCK_OFFSET_MS) !== 0) {
+    throw new ConfigError(`The worker's settings are not valid. CLOCK_OFFSET_MS: ${movesTheClock}`);
+  }
   const hasLucidLink = settings.LUCID_AGENT_URL !== "";
   const policy = settings.POLICY;
   return {

@@ -236,6 +236,8 @@ export async function pruneRecords(database: D1Database, before: string): Promis
     "DELETE FROM dead_letters WHERE resolution IS NOT NULL AND resolved_at < ?",
     "DELETE FROM alerts WHERE cleared_at < ?",
     "DELETE FROM app_deliveries WHERE delivered_at < ?",
+    "DELETE FROM project_runs WHERE finished_at < ?",
+    "DELETE FROM project_pins WHERE pinned_until < ?",
   ];
   await answered(database.batch(statements.map((sql) => database.prepare(sql).bind(before))));
 }

@@ -1,0 +1,128 @@
+/** Who keeps a proxy on R2, and what takes it away: terms, pins, operators, and the viewer who comes in between. */
+import { describe, expect, test } from "vitest";
+import { loadAssetState } from "../../schemas/asset-state.ts";
+import { commandsIn } from "../../test/simulation/asset-run.ts";
+import { reach } from "../../test/simulation/reach.ts";
+import type { World } from "../../test/simulation/world.ts";
+import { copyOn } from "./placement.ts";
+
+const dayMs = 24 * 60 * 60 * 1000;
+const quality = "360p";
+
+function edgeCopy({ run }: World, of: string = quality) {
+  const rendition = run.asset.renditions.find((each) => each.quality === of);
+  const copy = rendition && copyOn(rendition, "r2");
+  if (copy === undefined) throw new Error(`${of} has no copy on R2`);
+  return copy;
+}
+
+function elapse(world: World, days: number, pinnedUntilMs: number | null = null) {
+  return world.tell({ type: "RetentionElapsed", quality, terms: { days, pinnedUntilMs } }).verdict;
+}
+
+function settled(world: World): World {
+  while (world.flow());
+  return world;
+}
+
+describe("retention", () => {
+  test("holds for the days that the nomination names, whatever the deployment's setting", () => {
+    const world = reach("distributed");
+    world.run.advance(3 * dayMs);
+    expect(elapse(world, 4)).toBe("ignored");
+    expect(elapse(world, 2)).toBe("applied");
+    expect(edgeCopy(world).state).toBe("removing");
+  });
+
+  test("counts from the last access", () => {
+    const world = reach("distributed");
+    world.run.advance(3 * dayMs);
+    world.tell({ type: "ProxyAccessed", tier: "r2", quality, jobId: edgeCopy(world).jobId });
+    world.run.advance(dayMs);
+    expect(elapse(world, 2)).toBe("ignored");
+    world.run.advance(dayMs);
+    expect(elapse(world, 2)).toBe("applied");
+  });
+
+  test.each([
+    ["its project's pin", (_world: World, untilMs: number) => untilMs],
+    ["the asset's pin", (world: World, untilMs: number) => void world.tell({ type: "PinChanged", untilMs })],
+    [
+      "a wish to keep it",
+      (world: World, pinnedUntilMs: number) => void world.tell({ type: "PromotionRequested", quality, pinnedUntilMs }),
+    ],
+  ])("%s holds it until its end, and no longer", (_name, pin) => {
+    const world = reach("distributed");
+    const untilMs = world.run.nowMs + 40 * dayMs;
+    const projectPin = pin(world, untilMs) ?? null;
+    world.run.advance(40 * dayMs - 1);
+    expect(elapse(world, 30, projectPin)).toBe("ignored");
+    world.run.advance(1);
+    expect(elapse(world, 30, projectPin)).toBe("applied");
+  });
+});
+
+describe("an operator", () => {
+  test("evicts now, and brings back", () => {
+    const world = reach("distributed");
+    expect(commandsIn(world.tell({ type: "EvictionRequested", quality })).map(({ type }) => type)).toEqual([
+      "RemoveEdgeCopy",
+    ]);
+    settled(world);
+    expect(edgeCopy(world).state).toBe("evicted");
+    world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: world.run.nowMs + dayMs });
+    settled(world);
+    expect(edgeCopy(world)).toMatchObject({ state: "placed", reason: "operator", lastAccessAtMs: null });
+    expect(world.run.status).toBe("distributed");
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("ignored");
+  });
+
+  test("brings a quality to R2 that never was there", () => {
+    const world = reach("distributed");
+    world.tell({ type: "PromotionRequested", quality: "720p", pinnedUntilMs: null });
+    settled(world);
+    expect(edgeCopy(world, "720p")).toMatchObject({ state: "placed", reason: "operator" });
+  });
+
+  test("who wants it while it is being removed gets it back", () => {
+    const world = reach("distributed");
+    world.tell({ type: "EvictionRequested", quality });
+    world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: null });
+    settled(world);
+    expect(edgeCopy(world).state).toBe("placed");
+  });
+
+  test("lifts every pin with one word", () => {
+    const world = reach("distributed");
+    const untilMs = world.run.nowMs + 90 * dayMs;
+    world.tell({ type: "PinChanged", untilMs });
+    world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: untilMs });
+    world.tell({ type: "PinChanged", untilMs: null });
+    expect(world.run.asset.pinnedUntilMs).toBeNull();
+    expect(edgeCopy(world).pinnedUntilMs).toBeNull();
+    expect(world.tell({ type: "PinChanged", untilMs: null }).verdict).toBe("ignored");
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("applied");
+  });
+});
+
+test("a viewer who begins to play while it is being removed has it back", () => {
+  const world = reach("distributed");
+  world.run.advance(31 * dayMs);
+  expect(elapse(world, 30)).toBe("applied");
+  const { jobId } = edgeCopy(world);
+  expect(world.tell({ type: "ProxyAccessed", tier: "r2", quality, jobId }).verdict).toBe("applied");
+  settled(world);
+  expect(edgeCopy(world)).toMatchObject({ state: "placed", reason: "viewer" });
+  expect(world.edge.has(`proxies/${jobId}/${quality}.mp4`)).toBe(true);
+});
+
+test("a document from before pins and reasons is read", () => {
+  const { pinnedUntilMs: _, ...asset } = reach("distributed").run.asset;
+  const renditions = asset.renditions.map(({ copies, ...rendition }) => ({
+    ...rendition,
+    copies: copies.map(({ reason: __, ...copy }) => copy),
+  }));
+  const loaded = loadAssetState(JSON.stringify({ ...asset, renditions }));
+  expect(loaded.pinnedUntilMs).toBeNull();
+  expect(loaded.renditions.flatMap(({ copies }) => copies.map(({ reason }) => reason))).not.toContain(undefined);
+});
