@@ -4,7 +4,7 @@ import { defaultLadder } from "../schemas/ladder.ts";
 import { type HealthServer, type RunnerHealth, startHealthServer } from "./health-server.ts";
 import { ShuttingDown } from "./job/job-failure.ts";
 import { jobTiming } from "./job/job-timing.ts";
-import { createPullQueue } from "./job/pull-queue.ts";
+import { createPullQueue, type PullQueue } from "./job/pull-queue.ts";
 import { runJob } from "./job/run-job.ts";
 import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
 import { createLog } from "./log.ts";
@@ -38,8 +38,16 @@ function settingsOrExit(): Settings {
   }
 }
 
-function listenForShutdown(settings: Settings, log: Logger): AbortSignal {
+type Endings = {
+  /** Stop the jobs that run and give them back. */
+  shutdown: AbortSignal;
+  /** Pull no more, and go when the jobs that run are over. */
+  finish: AbortSignal;
+};
+
+function listenForSignals(settings: Settings, log: Logger): Endings {
   const shutdown = new AbortController();
+  const finish = new AbortController();
   const stop = (why: string) => {
     if (shutdown.signal.aborted) process.exit(exitCode.failed);
     log.info({ why }, "shutting down");
@@ -51,47 +59,57 @@ function listenForShutdown(settings: Settings, log: Logger): AbortSignal {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  process.on("SIGUSR2", () => {
+    log.info("finishing: no more jobs are pulled");
+    finish.abort();
+  });
   if (settings.exitWithParent) {
     process.stdin.once("end", () => stop("standard input closed"));
     process.stdin.once("error", () => stop("standard input failed"));
     process.stdin.resume();
   }
-  return shutdown.signal;
+  return { shutdown: shutdown.signal, finish: finish.signal };
 }
 
-async function stayUnfit(reason: string, shutdown: AbortSignal, log: Logger): Promise<void> {
+async function stayUnfit(reason: string, { shutdown, finish }: Endings, log: Logger): Promise<void> {
   const says = "this runner has stopped pulling jobs; mend it and start it again";
   log.error({ reason }, says);
   const reminder = setInterval(() => log.error({ reason }, says), unfitReminderMs);
-  await new Promise<void>((resolve) => shutdown.addEventListener("abort", () => resolve(), { once: true }));
+  const ended = AbortSignal.any([shutdown, finish]);
+  await new Promise<void>((resolve) => {
+    if (ended.aborted) resolve();
+    ended.addEventListener("abort", () => resolve(), { once: true });
+  });
   clearInterval(reminder);
 }
 
 type Parts = {
   settings: Settings;
   log: Logger;
-  shutdown: AbortSignal;
+  endings: Endings;
   binaries: Binaries;
   encoder: EncoderChoice;
   redact: (text: string) => string;
   health: RunnerHealth;
 };
 
-function pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health }: Parts): Promise<LoopEnd> {
+/** Rush jobs first. */
+function queuesOf({ pullUrl, rushPullUrl, pullToken: token }: Settings): PullQueue[] {
+  const shared = { token, visibilityTimeoutMs, timeoutMs: pullTimeoutMs, backoff: pullBackoff, random: Math.random };
+  const rush = rushPullUrl === null ? [] : [{ setting: "MMF_RUSH_PULL_URL", url: rushPullUrl }];
+  return [...rush, { setting: "MMF_PULL_URL", url: pullUrl }].map((one) => createPullQueue({ ...shared, ...one }));
+}
+
+function pullAndRun({ settings, log, endings, binaries, encoder, redact, health }: Parts): Promise<LoopEnd> {
+  const { shutdown } = endings;
   return runnerLoop({
-    queue: createPullQueue({
-      url: settings.pullUrl,
-      token: settings.pullToken,
-      visibilityTimeoutMs,
-      timeoutMs: pullTimeoutMs,
-      backoff: pullBackoff,
-      random: Math.random,
-    }),
+    queues: queuesOf(settings),
     concurrency: settings.concurrency,
     once: settings.once,
+    drain: settings.drain,
     pollMs: settings.pollMs,
     backoff: pullBackoff,
-    shutdown,
+    ...endings,
     random: Math.random,
     log,
     run: (message, settle) => {
@@ -130,7 +148,7 @@ async function main(): Promise<number> {
   process.stdout.on("error", () => undefined);
   const write = (line: string) => void process.stdout.write(line);
   const log = createLog({ level: settings.logLevel, redact, beforeLine: () => progressLine.clear(), write });
-  const shutdown = listenForShutdown(settings, log);
+  const endings = listenForSignals(settings, log);
   let healthServer: HealthServer | null = null;
   try {
     await removeAbandonedSocketFolders();
@@ -143,15 +161,14 @@ async function main(): Promise<number> {
     const ffmpeg = binaries.version;
     const healthPort = healthServer?.port;
     log.info({ runnerId, encoder: encoder.kind, because: encoder.reason, ffmpeg, healthPort }, "runner ready: pulling");
-    const end = await pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health });
+    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, health });
     if (end.type === "unfit") {
       health.stopped = end.reason;
-      if (!settings.once) await stayUnfit(end.reason, shutdown, log);
+      if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);
     }
     log.info({ end: end.type }, "runner stopped");
-    return end.type === "stopped" || (end.type === "once" && end.outcome.type === "done")
-      ? exitCode.ok
-      : exitCode.failed;
+    const well = end.type === "once" ? end.outcome.type === "done" : end.type !== "unfit";
+    return well ? exitCode.ok : exitCode.failed;
   } catch (error) {
     log.error({ err: error }, "the runner cannot go on");
     return exitCode.failed;
