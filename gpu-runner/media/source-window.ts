@@ -45,7 +45,7 @@ export type SourceReaderOptions = {
 
 /** What reading has cost so far. Only ever grows. */
 export type SourceCounts = {
-  /** Received from the store, also what was thrown away or fetched twice: what it bills. */
+  /** Received from the store, also what was fetched twice: what it bills, but for what lay on the line of a broken read. */
   bytes: number;
   /** Requests that had to be made again. */
   retries: number;
