@@ -3,8 +3,12 @@
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { GPU_INPUT_OPTIONS, gpuFilterGraph } from "./gpu-graph.ts";
 
 export type EncoderKind = "nvenc" | "x264";
+
+/** Where pictures are decoded and scaled. */
+export type PictureGraph = "cpu" | "gpu";
 
 /** What differs between builds of ffmpeg and between cards. */
 export type Dialect = {
@@ -31,6 +35,8 @@ export type EncodeCommandInput = {
   input: string;
   /** Where each plan's stream goes, in the plans' order. */
   targets: readonly string[];
+  /** "cpu" unless said otherwise. */
+  graph?: PictureGraph;
 };
 
 /**
@@ -57,10 +63,15 @@ const LAST_FRAME_ONCE = ";[0:V:0]nullsink";
 
 export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
   return {
-    inputOptions: [..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "), ...SOURCE_LIMITS],
+    inputOptions: [
+      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
+      ...SOURCE_LIMITS,
+      ...(input.graph === "gpu" ? GPU_INPUT_OPTIONS : []),
+    ],
     input: input.input,
     filterGraph:
-      filterGraph(input.source, input.plans) + (input.dialect.frameRateModeOption === "-vsync" ? LAST_FRAME_ONCE : ""),
+      (input.graph === "gpu" ? gpuFilterGraph(input.plans) : filterGraph(input.source, input.plans)) +
+      (input.dialect.frameRateModeOption === "-vsync" ? LAST_FRAME_ONCE : ""),
     outputs: input.plans.map((plan, i) => ({
       options: outputOptions(input, plan, i),
       target: input.targets[i] ?? "",

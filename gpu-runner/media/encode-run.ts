@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
-import { buildEncodeCommand, type EncodeCommand } from "./encode-command.ts";
+import { buildEncodeCommand, type EncodeCommand, type PictureGraph } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { type FfmpegExit, type FfmpegProgress, startFfmpeg } from "./ffmpeg-process.ts";
@@ -34,6 +34,7 @@ export type EncodeRunInput = {
   /** Room for each plan's moov, where an earlier run found the planned room too small. */
   reserveBytes?: ReadonlyMap<RenditionPlan["quality"], number>;
   encoder: EncoderChoice;
+  graph?: PictureGraph;
   binaries: Binaries;
   sourceUrl: string;
   socketFolder: string;
@@ -126,6 +127,7 @@ function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
     dialect: input.encoder.dialect,
     input: input.sourceUrl,
     targets: outputs.map((output) => output.socket.target),
+    graph: input.graph ?? "cpu",
   });
 }
 
