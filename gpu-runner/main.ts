@@ -1,19 +1,22 @@
 /** The runner's process: settings, binaries and encoder at the start; signals, deadlines and the exit code at the end. */
 import type { Logger } from "pino";
 import { defaultLadder } from "../schemas/ladder.ts";
-import { type HealthServer, type RunnerHealth, startHealthServer } from "./health-server.ts";
+import { type HealthServer, startHealthServer } from "./health-server.ts";
 import { ShuttingDown } from "./job/job-failure.ts";
 import { jobTiming } from "./job/job-timing.ts";
 import { createPullQueue, type PullQueue } from "./job/pull-queue.ts";
 import { runJob } from "./job/run-job.ts";
 import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
+import { createJobBoard, type JobBoard } from "./job-board.ts";
+import { createLiveView, plainProgress, type ViewState } from "./live-view.ts";
 import { createLog } from "./log.ts";
 import { type Binaries, findBinaries } from "./media/binaries.ts";
-import { chooseEncoder, type EncoderChoice } from "./media/encoder-probe.ts";
+import { type EncoderInUse, encoderInUse } from "./media/encoder-in-use.ts";
+import { chooseEncoder } from "./media/encoder-probe.ts";
 import { removeAbandonedSocketFolders } from "./media/socket-folder.ts";
-import { createProgressLine } from "./progress-line.ts";
 import { redactor } from "./redact.ts";
-import { helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
+import type { RunnerHealth } from "./runner-metrics.ts";
+import { forgetSecrets, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
 
 /** A claim takes seconds; after this another runner may have the message. */
 const visibilityTimeoutMs = 60_000;
@@ -22,12 +25,15 @@ const pullBackoff = { baseMs: 1_000, maxMs: 30_000 };
 /** Whoever stops a service kills it soon after. */
 const shutdownLimitMs = 4_500;
 const unfitReminderMs = 5 * 60_000;
+/** A lost encoder is looked for again at the first job after this. */
+const encoderRetryMs = 5 * 60_000;
 
 const exitCode = { ok: 0, failed: 1, badSettings: 2 } as const;
 
 function settingsOrExit(): Settings {
   try {
     const settings = readSettings(process.argv.slice(2), process.env);
+    forgetSecrets(process.env);
     if (settings !== null) return settings;
     process.stdout.write(helpText);
     process.exit(exitCode.ok);
@@ -88,9 +94,9 @@ type Parts = {
   log: Logger;
   endings: Endings;
   binaries: Binaries;
-  encoder: EncoderChoice;
+  encoder: EncoderInUse;
   redact: (text: string) => string;
-  health: RunnerHealth;
+  board: JobBoard;
 };
 
 /** Rush jobs first. */
@@ -100,7 +106,7 @@ function queuesOf({ pullUrl, rushPullUrl, pullToken: token }: Settings): PullQue
   return [...rush, { setting: "MMF_PULL_URL", url: pullUrl }].map((one) => createPullQueue({ ...shared, ...one }));
 }
 
-function pullAndRun({ settings, log, endings, binaries, encoder, redact, health }: Parts): Promise<LoopEnd> {
+function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }: Parts): Promise<LoopEnd> {
   const { shutdown } = endings;
   return runnerLoop({
     queues: queuesOf(settings),
@@ -112,34 +118,40 @@ function pullAndRun({ settings, log, endings, binaries, encoder, redact, health 
     ...endings,
     random: Math.random,
     log,
-    run: (message, settle) => {
-      health.jobsRunning++;
+    run: async (message, settle) => {
+      const { watch, close } = board.open(message);
+      const jobLog = log.child({ fileId: message.fileId, jobId: message.jobId, generation: message.generation });
+      const isDue = plainProgress(process.stderr, () => performance.now());
       return runJob({
         message,
         settle,
         api: { url: settings.apiUrl, token: settings.runnerToken },
         runnerId: settings.runnerId,
-        encoder,
+        encoder: await encoder.forJob(),
+        probeEncoder: () => encoder.probeAgain(),
         binaries,
         timing: jobTiming,
         shutdown,
         redact,
-        onProgress: (progress) => progressLine.show(message.fileId, progress),
-        log: log.child({ fileId: message.fileId, jobId: message.jobId, generation: message.generation }),
-      }).finally(() => {
-        health.jobsRunning--;
-        progressLine.remove(message.fileId);
-      });
+        onProgress: ({ renditions: _renditions, ...progress }) => {
+          if (isDue()) jobLog.info(progress, "encoding");
+        },
+        watch,
+        log: jobLog,
+      }).finally(close);
     },
     onOutcome: ({ fileId, jobId }, outcome) => {
-      outcomes[outcome.type]++;
+      board.ended(outcome);
       log[outcome.type === "failed" ? "error" : "info"]({ fileId, jobId, outcome }, `job ${outcome.type}`);
     },
   });
 }
 
-const outcomes = { done: 0, failed: 0, refused: 0, unreachable: 0, lost: 0, released: 0 };
-const progressLine = createProgressLine(process.stderr);
+function viewOf(health: RunnerHealth | null): ViewState | null {
+  if (health === null) return null;
+  const { runnerId, encoder, board, stopped } = health;
+  return { runnerId, encoder: encoder.reason, stopped, jobs: board.running() };
+}
 
 async function main(): Promise<number> {
   const settings = settingsOrExit();
@@ -147,23 +159,37 @@ async function main(): Promise<number> {
   // A log that nobody reads any more must not end the encode.
   process.stdout.on("error", () => undefined);
   const write = (line: string) => void process.stdout.write(line);
-  const log = createLog({ level: settings.logLevel, redact, beforeLine: () => progressLine.clear(), write });
+  const board = createJobBoard(() => performance.now());
+  let health: (() => RunnerHealth) | null = null;
+  const view = createLiveView(process.stderr, () => viewOf(health?.() ?? null));
+  const log = createLog({ level: settings.logLevel, redact, beforeLine: () => view.clear(), write });
   const endings = listenForSignals(settings, log);
   let healthServer: HealthServer | null = null;
   try {
     await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
-    const encoder = await chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length);
+    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings.decode);
+    const encoder = encoderInUse({
+      first: await probe(),
+      probe,
+      retryAfterMs: encoderRetryMs,
+      nowMs: () => performance.now(),
+      onChange: ({ kind, reason }) => log.warn({ encoder: kind, because: reason }, "another encoder is in use now"),
+    });
     const { runnerId } = settings;
-    const health: RunnerHealth = { runnerId, encoder: encoder.kind, jobsRunning: 0, stopped: null, outcomes };
-    if (settings.health !== null) healthServer = await startHealthServer(settings.health, () => health);
-    const ffmpeg = binaries.version;
+    let stopped: string | null = null;
+    const ffmpegVersion = binaries.version;
+    const readHealth = (): RunnerHealth => ({ runnerId, encoder: encoder.current(), ffmpegVersion, board, stopped });
+    health = readHealth;
+    if (settings.health !== null) healthServer = await startHealthServer(settings.health, readHealth);
     const healthPort = healthServer?.port;
-    log.info({ runnerId, encoder: encoder.kind, because: encoder.reason, ffmpeg, healthPort }, "runner ready: pulling");
-    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, health });
+    const { kind, reason } = encoder.current();
+    const ready = { runnerId, encoder: kind, because: reason, ffmpeg: ffmpegVersion, healthPort };
+    log.info(ready, "runner ready: pulling");
+    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, board });
     if (end.type === "unfit") {
-      health.stopped = end.reason;
+      stopped = end.reason;
       if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);
     }
     log.info({ end: end.type }, "runner stopped");
@@ -173,6 +199,7 @@ async function main(): Promise<number> {
     log.error({ err: error }, "the runner cannot go on");
     return exitCode.failed;
   } finally {
+    view.close();
     await healthServer?.close();
   }
 }

@@ -23,6 +23,7 @@ test("defaults need four variables and no flag", () => {
   expect(readSettings([], env)).toMatchObject({
     apiUrl: "https://api.example",
     encoder: "auto",
+    decode: "auto",
     once: false,
     drain: false,
     rushPullUrl: null,

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { RunnerId } from "../schemas/runner-protocol.ts";
-import { ENCODER_SETTINGS } from "./media/encoder-probe.ts";
+import { DECODE_SETTINGS, ENCODER_SETTINGS } from "./media/encoder-probe.ts";
 
 const baseUrl = z
   .url({ protocol: /^https?$/, abort: true })
@@ -21,6 +21,7 @@ const Environment = z.object({
   MMF_PULL_TOKEN: secret,
   MMF_RUNNER_ID: RunnerId.optional(),
   FFMPEG_ENCODER: z.enum(ENCODER_SETTINGS).default("auto"),
+  FFMPEG_DECODE: z.enum(DECODE_SETTINGS).default("auto"),
   MMF_EXIT_WITH_PARENT: z
     .enum(["0", "1"])
     .default("0")
@@ -51,6 +52,7 @@ export type Settings = {
   pullToken: string;
   runnerId: string;
   encoder: (typeof ENCODER_SETTINGS)[number];
+  decode: (typeof DECODE_SETTINGS)[number];
   exitWithParent: boolean;
   once: boolean;
   drain: boolean;
@@ -87,6 +89,7 @@ Environment
   MMF_PULL_TOKEN      token that may pull and ack these queues
   MMF_RUNNER_ID       this runner's name, stable over restarts (host name and a random suffix)
   FFMPEG_ENCODER      auto, nvenc or x264 (auto: NVENC if it encodes, else libx264)
+  FFMPEG_DECODE       auto or cpu (auto: with NVENC, on the card where that is proven)
   FFMPEG_PATH, FFPROBE_PATH   instead of the ones on PATH
   MMF_EXIT_WITH_PARENT        1: stop when standard input closes
 
@@ -94,6 +97,12 @@ Signals
   SIGUSR2             pull no more, end the jobs that run, exit 0
   SIGTERM, SIGINT     stop the jobs that run, give them back to the queue, exit within 5 seconds
 `;
+
+/** Out of the environment that children inherit: ffmpeg reads hostile files, and needs no token. */
+export function forgetSecrets(env: NodeJS.ProcessEnv): void {
+  delete env.MMF_RUNNER_TOKEN;
+  delete env.MMF_PULL_TOKEN;
+}
 
 /** null: help was asked for. Throws SettingsError naming every wrong setting. */
 export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): Settings | null {
@@ -118,6 +127,7 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
     pullToken: variable.MMF_PULL_TOKEN,
     runnerId: variable.MMF_RUNNER_ID ?? defaultRunnerId(hostname(), randomBytes(3).toString("hex")),
     encoder: variable.FFMPEG_ENCODER,
+    decode: variable.FFMPEG_DECODE,
     exitWithParent: variable.MMF_EXIT_WITH_PARENT,
     once: flag.once,
     drain: flag.drain,

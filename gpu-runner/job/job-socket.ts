@@ -39,6 +39,8 @@ export type JobSocket = {
   /** Sent if it can be, else dropped: the next one says more. */
   tell(frame: ProgressFrame): void;
   readonly lost: AbortSignal;
+  /** Since the object last acknowledged a sign of life; 0 while there is no lease. */
+  sinceRenewalMs(): number;
   /** Ends everything at once; requests under way reject. */
   close(): void;
 };
@@ -73,6 +75,10 @@ class LeaseSession implements JobSocket {
 
   get lost(): AbortSignal {
     return this.loss.signal;
+  }
+
+  sinceRenewalMs(): number {
+    return this.lease === null ? 0 : Math.max(0, this.options.nowMs() - this.lease.renewedAtMs);
   }
 
   async claim(claim: Omit<Sent<"claim">, "type" | "seq">, signal: AbortSignal): Promise<Grant | Refusal> {
