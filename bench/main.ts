@@ -1,8 +1,9 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 import type { Bench } from "./figure.ts";
+import { qualityBench } from "./quality.ts";
 import { transferBench } from "./transfer.ts";
 
-const benches: Readonly<Record<string, Bench>> = { transfer: transferBench };
+const benches: Readonly<Record<string, Bench>> = { quality: qualityBench, transfer: transferBench };
 
 const help = `Usage: npm run bench -- NAME [options]
 
