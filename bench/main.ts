@@ -1,9 +1,14 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 import type { Bench } from "./figure.ts";
+import { qualityBench } from "./quality.ts";
 import { runnerBench } from "./runner.ts";
 import { transferBench } from "./transfer.ts";
 
-const benches: Readonly<Record<string, Bench>> = { runner: runnerBench, transfer: transferBench };
+const benches: Readonly<Record<string, Bench>> = {
+  quality: qualityBench,
+  runner: runnerBench,
+  transfer: transferBench,
+};
 
 const help = `Usage: npm run bench -- NAME [options]
 
