@@ -59,8 +59,13 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** Delivery went on with the other tier. */
   z.object({ event: z.literal("delivery.tier-failed"), ...request, code: FailureCode }),
-  /** A tier broke off in the middle of a response; the rest was looked for elsewhere. */
-  z.object({ event: z.literal("delivery.broken-off"), ...request, servedFrom: z.string(), atByte: z.int() }),
+  /** A response was broken off in the middle; `atByte`: by its tier, and the rest was looked for elsewhere. */
+  z.object({
+    event: z.literal("delivery.broken-off"),
+    ...request,
+    servedFrom: z.string(),
+    atByte: z.int().nullable(),
+  }),
   /** What one isolate has served within about a minute, by tier. */
   z.object({
     event: z.literal("delivery.served"),

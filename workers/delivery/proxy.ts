@@ -12,7 +12,7 @@ import type { Content, Delivery } from "./delivery.ts";
 import { unservedCause } from "./note.ts";
 import { ifRange, judge } from "./precondition.ts";
 import { cacheHeaders, contentHeaders, corsHeaders, preflightHeaders, proxyEtag } from "./proxy-headers.ts";
-import { relayed } from "./relay.ts";
+import { type Relay, relayed } from "./relay.ts";
 import { createCounter, type Outcome, type Tally } from "./tally.ts";
 import { find, findRest } from "./tier.ts";
 
@@ -83,7 +83,7 @@ function conditional({ target, nowMs }: Delivery, verdict: ReturnType<typeof jud
 
 function answer(delivery: Delivery, content: Content): Response {
   const { env, ctx, facts, target, range, nowMs } = delivery;
-  const { body, span, servedFrom } = content;
+  const { body, servedFrom } = content;
   count(env, ctx, servedFrom, facts);
   const partial = range.kind !== "whole";
   const headers = {
@@ -92,20 +92,25 @@ function answer(delivery: Delivery, content: Content): Response {
     // The copy in the location's cache is R2's.
     ...(servedFrom === "cache" ? { "x-served-from": "r2", "x-cache": "hit" } : { "x-served-from": servedFrom }),
   };
-  const status = partial ? 206 : 200;
-  if (body === null) return new Response(null, { status, headers });
+  const stream = body === null ? null : relayed(body, relayOf(delivery, content));
+  return new Response(stream, { status: partial ? 206 : 200, headers });
+}
+
+function relayOf(delivery: Delivery, { span, servedFrom }: Content): Relay {
   let tier = servedFrom;
-  const stream = relayed(body, {
+  const tell = (atByte: number | null, cause: unknown) =>
+    log({ event: "delivery.broken-off", ...delivery.facts, servedFrom: tier, atByte }, cause);
+  return {
     span,
     onBytes: (bytes) => counter.bytes(tier, bytes),
+    onBroken: (cause) => tell(null, cause),
     async resume(from, cause) {
-      log({ event: "delivery.broken-off", ...facts, servedFrom: tier, atByte: from }, cause);
+      tell(from, cause);
       const rest = await findRest(delivery, tier, { from, to: span.to });
       if (rest !== null) tier = rest.servedFrom;
       return rest?.body ?? null;
     },
-  });
-  return new Response(stream, { status, headers });
+  };
 }
 
 function count(env: Env, ctx: Background, outcome: Outcome, facts: RequestFacts): void {

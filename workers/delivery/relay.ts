@@ -1,7 +1,8 @@
 /**
- * Streams one span to the viewer, whichever tier breaks off on the way: what is still missing is read elsewhere and
- * follows seamlessly. What nobody can supply breaks the response; it never ends as a short video.
+ * Hands one span to the viewer. Of a large one, what a tier breaks off is read elsewhere and follows seamlessly; what
+ * nobody can supply, and a small one that breaks off, breaks the response. It never ends as a short video.
  */
+import { chunkReader } from "../stores/chunk-reader.ts";
 import type { ByteSpan } from "./byte-range.ts";
 
 export interface Relay {
@@ -9,16 +10,33 @@ export interface Relay {
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
   onBytes(count: number): void;
+  /** The response was broken off, by whichever side. */
+  onBroken(cause: unknown): void;
 }
 
+/** Network streams come in pieces of 4 KiB, each of which would cost a turn; many responses are under way at once. */
+const CHUNK_BYTES = 128 * 1024;
 const SILENCE_MS = 30_000;
 /** More would be a tier that answers and breaks off for ever. */
 const MOST_RESUMPTIONS = 3;
 
+/** What a seeking player asks for at a time: asked for again, it is answered by the tier that works. */
+export const SMALL_BYTES = 256 * 1024;
+
 export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): ReadableStream<Uint8Array> {
-  const { readable, writable } = new FixedLengthStream(relay.span.to - relay.span.from + 1);
+  const lengthBytes = relay.span.to - relay.span.from + 1;
+  const { readable, writable } = new FixedLengthStream(lengthBytes);
+  if (lengthBytes <= SMALL_BYTES) {
+    // Past our own code, which would cost more than the bytes do.
+    relay.onBytes(lengthBytes);
+    void first.pipeTo(writable).catch((error: unknown) => relay.onBroken(error));
+    return readable;
+  }
   const writer = writable.getWriter();
-  void pump(first, relay, writer).catch((error: unknown) => writer.abort(error).catch(() => undefined));
+  void pump(first, relay, writer).catch((error: unknown) => {
+    relay.onBroken(error);
+    return writer.abort(error).catch(() => undefined);
+  });
   return readable;
 }
 
@@ -45,31 +63,31 @@ async function copy(
   wantedBytes: number,
   onBytes: (count: number) => void,
 ): Promise<{ bytes: number; fault: unknown }> {
-  const reader = body.getReader();
-  const watch = watchSilence(() => reader.cancel(silent()).catch(() => undefined));
+  const reader = chunkReader(body, CHUNK_BYTES);
+  const watch = watchSilence(() => void reader.cancel(silent()).catch(() => undefined));
   let bytes = 0;
   try {
     while (bytes < wantedBytes) {
-      let piece: ReadableStreamReadResult<Uint8Array>;
+      let chunk: Uint8Array | null;
       watch.reading = true;
       try {
-        piece = await reader.read();
+        chunk = await reader.next(wantedBytes - bytes);
       } catch (fault) {
         return { bytes, fault };
       }
       watch.reading = false;
-      if (piece.done) return { bytes, fault: watch.fired ? silent() : new Error("the body ended early") };
-      if (bytes + piece.value.length > wantedBytes) throw new Error("the body is longer than it said");
-      // Before it is written: from then on the piece is the stream's.
-      const { length } = piece.value;
-      await writer.write(piece.value);
+      if (chunk === null) return { bytes, fault: watch.fired ? silent() : new Error("the body ended early") };
+      // Before it is written: from then on the chunk is the stream's.
+      const { length } = chunk;
+      await writer.write(chunk);
       bytes += length;
       onBytes(length);
+      reader.release(chunk);
     }
     return { bytes, fault: null };
   } finally {
     watch.stop();
-    void reader.cancel().catch(() => undefined);
+    void reader.cancel("done").catch(() => undefined);
   }
 }
 
