@@ -16,6 +16,8 @@ export const AudioTrack = z.strictObject({
   channels: z.int().nonnegative(),
   sampleRateHz: z.int().positive().nullable(),
   language: z.string().nullable(),
+  /** Absent where the file does not say. */
+  durationSeconds: z.number().positive().optional(),
 });
 export type AudioTrack = z.infer<typeof AudioTrack>;
 
@@ -258,6 +260,7 @@ function audioTrackOf(stream: FfprobeStream): AudioTrack {
     channels: stream.channels ?? 0,
     sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
     language: language && language !== "und" ? language : null,
+    ...(stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
   };
 }
 

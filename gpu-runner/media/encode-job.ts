@@ -7,13 +7,13 @@ import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
-import { type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
+import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { verifyEncode } from "./verify.ts";
+import { statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -140,13 +140,20 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     const failure = verifyEncode({
       exitCode: result.exitCode,
       stderrTail: result.stderrTail,
+      soundSeconds: statedSoundSeconds(job.source),
       renditions: result.renditions
         .filter(({ overflow }) => overflow === null)
-        .map(({ plan, file }) => ({ plan, frames: file?.frames ?? null })),
+        .map(({ plan, made }) => ({ plan, made: made?.evidence ?? null })),
     });
     if (failure) throw new EncodeError(failure);
-    for (const { plan, file, overflow } of result.renditions) {
-      if (file) done.push(encoded(plan, file));
+    for (const { plan, made, overflow } of result.renditions) {
+      if (made) done.push(encoded(plan, made.file));
+      if (made?.partlyProven) {
+        job.options.log.warn(
+          { quality: plan.quality },
+          "a group of pictures was too large to keep and was not decoded",
+        );
+      }
       if (overflow) reserveBytes.set(plan.quality, overflow.neededBytes * 2);
     }
     left = result.renditions.filter(({ overflow }) => overflow !== null).map(({ plan }) => plan);
@@ -194,7 +201,7 @@ function moovNeverFits(): EncodeError {
   return new EncodeError({ code: "ENCODER_FAILED", message, retryable: false });
 }
 
-function encoded(plan: RenditionPlan, file: NonNullable<RunResult["renditions"][number]["file"]>): EncodedRendition {
+function encoded(plan: RenditionPlan, file: MadeRendition["file"]): EncodedRendition {
   const { quality, width, height, partSizeBytes } = plan;
   return { quality, width, height, partSizeBytes, ...file };
 }
