@@ -1,6 +1,5 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 import { deliveryBench } from "./delivery.ts";
-import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
 import { qualityBench } from "./quality.ts";
 import { runnerBench } from "./runner.ts";

@@ -19,6 +19,8 @@ export const AudioTrack = z.strictObject({
   layout: z.string().nullish(),
   sampleRateHz: z.int().positive().nullable(),
   language: z.string().nullable(),
+  /** Absent where the file does not say. */
+  durationSeconds: z.number().positive().optional(),
 });
 export type AudioTrack = z.infer<typeof AudioTrack>;
 
@@ -311,6 +313,7 @@ function audioTrackOf(stream: FfprobeStream): AudioTrack {
     layout: layout === null || /^\d+ channels/.test(layout) ? null : layout,
     sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
     language: language && language !== "und" ? language : null,
+    ...(stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
   };
 }
 

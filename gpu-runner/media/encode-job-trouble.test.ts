@@ -171,6 +171,18 @@ describe("trouble on the way", () => {
     expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
   });
 
+  test("a stream that is whole but does not decode is never a rendition", async () => {
+    const careless = clip("careless-ffmpeg");
+    // As the encoder's trouble would be: boxes and tables are right, what is in them is not.
+    const script = `#!/bin/bash\nargs=()\nfor arg in "$@"; do [ "$arg" = -movflags ] && args+=(-bsf:v noise=amount=40); args+=("$arg"); done\nexec ffmpeg "\${args[@]}"\n`;
+    await writeFile(careless, script, { mode: 0o700 });
+    const { outcome } = await make(clip("trouble.mp4"), { binaries: { ...binaries, ffmpegPath: careless } });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
+    expect(outcome).toMatchObject({
+      failure: { message: expect.stringMatching(/^The 360p rendition is damaged: its beginning does not decode: /) },
+    });
+  });
+
   test("tables that outgrow their room are made room for, in a new upload", async () => {
     const plans = async (source: SourceProbe) =>
       planLadder(source, defaultLadder).map((plan) => ({

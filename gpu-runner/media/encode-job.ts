@@ -17,13 +17,13 @@ import {
 } from "./encode-batch.ts";
 import type { PictureGraph } from "./encode-command.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
-import { type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
+import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { verifyEncode } from "./verify.ts";
+import { statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -180,13 +180,17 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     const failure = verifyEncode({
       exitCode: result.exitCode,
       stderrTail: result.stderrTail,
+      soundSeconds: statedSoundSeconds(job.source),
       renditions: result.renditions
         .filter(({ overflow }) => overflow === null)
-        .map(({ plan, file }) => ({ plan, frames: file?.frames ?? null })),
+        .map(({ plan, made }) => ({ plan, made: made?.evidence ?? null })),
     });
     if (failure) throw new EncodeError(failure);
-    for (const { plan, file, overflow } of result.renditions) {
-      if (file) done.push(encoded(plan, file));
+    for (const { plan, made, overflow } of result.renditions) {
+      if (made) done.push(encoded(plan, made.file));
+      if (made?.partlyProven) {
+        options.log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
+      }
       if (overflow) makeRoom(plan, overflow.neededBytes, reserveBytes, overflows, options.log);
     }
     left = left.filter(({ quality }) => !done.some((made) => made.quality === quality));
@@ -279,7 +283,7 @@ function encoderFor(options: EncodeJobOptions, plans: readonly RenditionPlan[]):
   return { kind: "x264", dialect, reason: "libx264: the picture is too small for NVENC" };
 }
 
-function encoded(plan: RenditionPlan, file: NonNullable<RunResult["renditions"][number]["file"]>): EncodedRendition {
+function encoded(plan: RenditionPlan, file: MadeRendition["file"]): EncodedRendition {
   const { quality, width, height, partSizeBytes } = plan;
   return { quality, width, height, partSizeBytes, ...file };
 }

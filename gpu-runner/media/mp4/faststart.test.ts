@@ -43,7 +43,7 @@ async function rewrite(
   { partSizeBytes = 64 * 1024, reserveBytes = 24 * 1024 } = {},
 ): Promise<Rewritten> {
   const parts: Part[] = [];
-  const file = await rewriteAsFaststart(input, {
+  const { file } = await rewriteAsFaststart(input, {
     partSizeBytes,
     reserveBytes,
     emit: async (part) => {
@@ -174,7 +174,7 @@ describe("parts", () => {
       emit,
       onFrames: (n: number) => counts.push(n),
     };
-    const file = await rewriteAsFaststart(chunked(fragmented, 4096), options);
+    const { file } = await rewriteAsFaststart(chunked(fragmented, 4096), options);
     expect(file.frames).toBe(120);
     expect(counts).toEqual([48, 96, 120]);
   });

@@ -64,6 +64,13 @@ class RunLengths {
     return this.pairs.at(this.pairs.length - 1);
   }
 
+  /** Each item's value, one after another. */
+  *values(): Generator<number, void, undefined> {
+    for (let i = 0; i < this.pairs.length; i += 2) {
+      for (let left = this.pairs.at(i); left > 0; left--) yield this.pairs.at(i + 1);
+    }
+  }
+
   private bumpCount(by: number): void {
     const at = this.pairs.length - 2;
     const value = this.pairs.at(at + 1);
@@ -76,8 +83,12 @@ class RunLengths {
 
 export class SampleTable {
   sampleCount = 0;
+  /** Of all samples together. */
+  payloadBytes = 0;
   /** Decode time of the first sample in the stream; the table itself begins at 0. */
   firstDecodeTime = 0;
+  /** When the first sample is presented, by the table's clock. */
+  firstPresentation = 0;
   /** Sum of the sample durations: where the next sample would be decoded. */
   decodeEnd = 0;
 
@@ -104,8 +115,10 @@ export class SampleTable {
   addRun(run: SampleRun, payloadOffsetBytes: number): void {
     if (run.samples.length === 0) return;
     this.startAt(run.decodeTime);
+    if (this.sampleCount === 0) this.firstPresentation = run.samples[0]?.compositionOffset ?? 0;
     this.chunkOffsets.push(payloadOffsetBytes);
     this.samplesPerChunk.push(run.samples.length);
+    this.payloadBytes += run.sizeBytes;
     for (const sample of run.samples) {
       this.sampleCount++;
       this.sizes.push(sample.sizeBytes);
@@ -117,6 +130,31 @@ export class SampleTable {
       this.latestPresentation = Math.max(this.latestPresentation, this.decodeEnd + sample.compositionOffset);
       this.decodeEnd += sample.duration;
     }
+  }
+
+  /** The samples from the first keyframe to the next, and from the last one on, counted from 0; `to` is not one of them. */
+  keyframeSpans(): { first: { from: number; to: number }; last: { from: number; to: number } | null } {
+    const second = this.syncSamples.length > 1 ? this.syncSamples.at(1) - 1 : this.sampleCount;
+    const newest = this.syncSamples.at(this.syncSamples.length - 1) - 1;
+    return {
+      first: { from: 0, to: second },
+      last: newest > 0 ? { from: newest, to: this.sampleCount } : null,
+    };
+  }
+
+  /** When the samples of a span are presented, by the table's clock, in the order in which they are decoded. */
+  presentationTimes({ from, to }: { from: number; to: number }): number[] {
+    const times: number[] = [];
+    const offsets = this.compositionOffsets.values();
+    let decodeTime = 0;
+    let index = 0;
+    for (const duration of this.durations.values()) {
+      if (index >= to) break;
+      const offset = (offsets.next().value ?? 0) | 0;
+      if (index++ >= from) times.push(decodeTime + offset);
+      decodeTime += duration;
+    }
+    return times;
   }
 
   /** Makes the newest sample last until `decodeEnd`, if that is later than its beginning. */
