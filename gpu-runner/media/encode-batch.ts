@@ -55,7 +55,8 @@ export async function chooseGraph(input: GraphInput): Promise<PictureGraph> {
       graph: "gpu",
     } as const;
     proof = (await proveOnGpu(buildEncodeCommand(command), binaries.ffmpegPath, input.signal)) ?? "works";
-    gpuProofs.set(kind, proof);
+    // Sessions come back; what a card cannot do, it will not learn.
+    if (!isSessionLimit(proof)) gpuProofs.set(kind, proof);
     input.log({ kind, proof }, "tried decoding and scaling on the card");
   }
   return proof === "works" ? "gpu" : "cpu";
@@ -81,11 +82,10 @@ export type AfterRefusal =
 /** What to do after a run that NVENC ended before anything came out of it. */
 export function afterRefusal(run: RefusedRun): AfterRefusal {
   const { encoder, outputs } = run;
-  if (run.graph === "gpu") return { type: "leave-gpu-graph" };
+  const limited = isSessionLimit(run.stderr);
   const reason = explainNvencFailure(run.stderr);
-  if (isSessionLimit(run.stderr) && outputs > 1) {
-    return { type: "fewer", encoder: { ...encoder, outputsAtOnce: outputs - 1 } };
-  }
+  if (limited && outputs > 1) return { type: "fewer", encoder: { ...encoder, outputsAtOnce: outputs - 1 } };
+  if (!limited && run.graph === "gpu") return { type: "leave-gpu-graph" };
   if (!run.probedAgain) return { type: "probe-again" };
   if (encoder.only) {
     throw new EncodeError({ code: "ENCODER_FAILED", message: `FFMPEG_ENCODER=nvenc, but ${reason}`, retryable: true });

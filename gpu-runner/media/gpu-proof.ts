@@ -4,6 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { type EncodeCommand, toArguments } from "./encode-command.ts";
+import { isSessionLimit } from "./encoder-probe.ts";
 
 const PROOF_SECONDS = "0.5";
 const PROOF_TIMEOUT_MS = 30_000;
@@ -48,7 +49,7 @@ export function judgeProof(endedWell: boolean, stderr: string): string | null {
     /hwaccel initiali[sz]ation returned error|Failed setup for format cuda/.test(line),
   );
   if (fallback !== undefined) return fallback.trim().slice(0, 200);
-  if (!endedWell) return (lines.at(-1) ?? "no message").trim().slice(0, 200);
+  if (!endedWell) return (lines.find(isSessionLimit) ?? lines.at(-1) ?? "no message").trim().slice(0, 200);
   const frames = [...stderr.matchAll(/^frame=\s*(\d+)/gm)].map(([, count]) => Number(count));
   return Math.max(0, ...frames) > 0 ? null : "no frame came out";
 }
