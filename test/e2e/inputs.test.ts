@@ -165,7 +165,7 @@ test("a source below 360p keeps its size, under 360p", async () => {
 test.each([
   ["odd name", oddName],
   ["long name", longName],
-])("an %s comes through unchanged", async (name, fileName) => {
+])("a name comes through unchanged: %s", async (name, fileName) => {
   const asset = await distributed(name);
   expect(asset.fileName).toBe(fileName);
   expect(asset.original?.key).toBe(originalKeyOf(uploadOf(name)));

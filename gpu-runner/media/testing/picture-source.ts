@@ -217,7 +217,9 @@ const colours: readonly AcceptedSource[] = [
   },
   {
     name: "ProRes, PQ, of an odd size",
-    steps: [`${card({ size: "853x481" })} ${hdr("smpte2084", "yuv444p10le")} -c:v prores_ks -profile:v 4 ${TAGGED} {a.mov}`],
+    steps: [
+      `${card({ size: "853x481" })} ${hdr("smpte2084", "yuv444p10le")} -c:v prores_ks -profile:v 4 ${TAGGED} {a.mov}`,
+    ],
     needs: ["filter:zscale"],
     ...{ ...MUTE, renditions: { "360p": "638x360" }, colour: "tone-mapped" },
   },
