@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
+import { EncodeError } from "./encode-failure.ts";
 import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
 
 export type ProbeResult =
@@ -83,7 +84,10 @@ async function measureDuration(options: ProbeOptions): Promise<number | undefine
 
 type FfprobeRun = { code: number | null; stdout: string; stderr: string; timedOut: boolean };
 
-/** Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted. */
+/**
+ * Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted, and when
+ * ffprobe crashed: that says nothing of the file, which another build may well read.
+ */
 async function runFfprobe(
   { ffprobePath, url, timeoutMs, signal }: ProbeOptions,
   args: string[],
@@ -118,5 +122,9 @@ async function runFfprobe(
     signal.removeEventListener("abort", kill);
   }
   signal.throwIfAborted();
+  if (child.signalCode !== null && child.signalCode !== "SIGKILL") {
+    const message = `ffprobe crashed (${child.signalCode}) while it read the file's description.`;
+    throw new EncodeError({ code: "RUNNER_FAILED", message, retryable: true });
+  }
   return run;
 }

@@ -22,6 +22,8 @@ const TWO_SECONDS = { fps: "25/1", frames: 50 } as const;
 const MUTE = { ...TWO_SECONDS, renditions: R360, sound: null } as const;
 const HEARD = { ...TWO_SECONDS, renditions: R360, sound: PLAIN_SOUND } as const;
 const PCM = "-c:a pcm_s16le";
+/** Builds before 4.3 leave the tags out of a MOV unless they are told to. */
+const TAGGED = "-movflags +write_colr";
 const FIELDS = card({ fps: "50" });
 
 const plain: readonly AcceptedSource[] = [
@@ -41,7 +43,12 @@ const plain: readonly AcceptedSource[] = [
     ...HEARD,
   },
   { name: "H.264 in Matroska", steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {a.mkv}`], ...HEARD },
-  { name: "H.264 in MPEG-TS", steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {a.ts}`], ...HEARD },
+  {
+    name: "H.264 in MPEG-TS",
+    steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {a.ts}`],
+    needs: ["transport-streams"],
+    ...HEARD,
+  },
   { name: "H.264 in Flash Video", steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {a.flv}`], ...HEARD },
   {
     name: "HEVC, 10 bit SDR",
@@ -79,6 +86,7 @@ const plain: readonly AcceptedSource[] = [
       `${card()} ${bt709()} ${X264} -g 10 -bf 0 {whole.ts}`,
       { from: "whole.ts", to: "a.ts", edit: (bytes) => bytes.subarray(0, Math.floor(bytes.length / 2 / 188) * 188) },
     ],
+    needs: ["transport-streams"],
     ...{ ...MUTE, frames: 25 },
     note: "It has no index, so what is there is the whole of it.",
   },
@@ -135,6 +143,7 @@ const cameras: readonly AcceptedSource[] = [
   {
     name: "AVCHD: H.264 interlaced in MPEG-TS",
     steps: [`${FIELDS} ${STEREO} ${interlaced("yuv420p", "tff")} ${X264} -flags +ildct+ilme -c:a ac3 {a.mts}`],
+    needs: ["transport-streams"],
     ...HEARD,
   },
   {
@@ -196,25 +205,27 @@ const colours: readonly AcceptedSource[] = [
   },
   {
     name: "ProRes, PQ (HDR)",
-    steps: [`${card()} ${hdr("smpte2084", "yuv422p10le")} -c:v prores_ks -profile:v 3 {a.mov}`],
+    steps: [`${card()} ${hdr("smpte2084", "yuv422p10le")} -c:v prores_ks -profile:v 3 ${TAGGED} {a.mov}`],
     needs: ["filter:zscale"],
     ...{ ...MUTE, colour: "tone-mapped" },
   },
   {
     name: "ProRes, HLG (HDR)",
-    steps: [`${card()} ${hdr("arib-std-b67", "yuv422p10le")} -c:v prores_ks -profile:v 3 {a.mov}`],
+    steps: [`${card()} ${hdr("arib-std-b67", "yuv422p10le")} -c:v prores_ks -profile:v 3 ${TAGGED} {a.mov}`],
     needs: ["filter:zscale"],
     ...{ ...MUTE, colour: "tone-mapped" },
   },
   {
     name: "ProRes, PQ, of an odd size",
-    steps: [`${card({ size: "853x481" })} ${hdr("smpte2084", "yuv444p10le")} -c:v prores_ks -profile:v 4 {a.mov}`],
+    steps: [
+      `${card({ size: "853x481" })} ${hdr("smpte2084", "yuv444p10le")} -c:v prores_ks -profile:v 4 ${TAGGED} {a.mov}`,
+    ],
     needs: ["filter:zscale"],
     ...{ ...MUTE, renditions: { "360p": "638x360" }, colour: "tone-mapped" },
   },
   {
     name: "ProRes, BT.2020 without HDR",
-    steps: [`${card()} ${bt2020("yuv422p10le")} -c:v prores_ks -profile:v 3 {a.mov}`],
+    steps: [`${card()} ${bt2020("yuv422p10le")} -c:v prores_ks -profile:v 3 ${TAGGED} {a.mov}`],
     needs: ["filter:zscale"],
     ...MUTE,
     note: "Brought into the gamut of BT.709.",

@@ -31,6 +31,11 @@ export async function makeSource(steps: readonly Step[], folder: string): Promis
 /** What is lacking, in words; null when everything is there. */
 export async function lacking(needs: readonly Need[]): Promise<string | null> {
   for (const need of needs) {
+    if (need === "transport-streams") {
+      const { stdout: banner } = await exec("ffprobe", ["-version"]);
+      if (banner.includes("johnvansickle.com")) return "this static ffprobe crashes on transport streams";
+      continue;
+    }
     const [kind, name] = need.split(":");
     const { stdout } = await exec("ffmpeg", ["-hide_banner", `-${kind}s`]);
     if (!new RegExp(`^ \\S+ +${name} `, "m").test(stdout)) return `this ffmpeg has no ${kind} ${name}`;
