@@ -18,7 +18,7 @@ import type { Part } from "./part-cutter.ts";
 const firstSeed = Number(process.env.MMF_SHAPE_SEED ?? 1);
 const shapeCount = Number(process.env.MMF_SHAPES ?? 200);
 /** Every kind must have been met so often in a full run. */
-const leastOfEach = 8;
+const leastOfEach = 5;
 const atOnce = 2;
 /**
  * Headers that are the same byte for byte, over the same samples, leave a reader nothing to tell apart: every so many

@@ -10,7 +10,7 @@
 import { box, CorruptFragmentError, concat, u32, u64 } from "./box.ts";
 import { type Excerpt, ExcerptKeeper } from "./excerpt.ts";
 import { fragmentPieces } from "./fragment-stream.ts";
-import { readMovieFragment, type SampleRun } from "./movie-fragment.ts";
+import { readMovieFragment, readSequenceNumber, type SampleRun } from "./movie-fragment.ts";
 import { type Movie, movieSeconds, readMovie, trackSeconds, writeMoov } from "./movie-header.ts";
 import { type Part, PartCutter } from "./part-cutter.ts";
 import { pictureGroups } from "./picture-group.ts";
@@ -100,6 +100,7 @@ class Rewriter {
   private payloadBytes = 0;
   private movie: Movie | null = null;
   private unplacedRuns: SampleRun[] | null = null;
+  private sequence: number | null = null;
   private readonly body: PartCutter;
   private bodyParts = 0;
   private readonly excerpt: ExcerptKeeper;
@@ -123,6 +124,11 @@ class Rewriter {
   fragment(moof: Uint8Array, offsetBytes: number): void {
     if (!this.movie) throw new CorruptFragmentError("a fragment came before the moov");
     if (this.unplacedRuns) throw new CorruptFragmentError("a fragment has no payload");
+    const sequence = readSequenceNumber(moof);
+    if (this.sequence !== null && sequence !== this.sequence + 1) {
+      throw new CorruptFragmentError(`fragment ${sequence} came after fragment ${this.sequence}`);
+    }
+    this.sequence = sequence;
     this.unplacedRuns = readMovieFragment(moof, offsetBytes, this.movie.defaults);
   }
 
@@ -139,6 +145,10 @@ class Rewriter {
       track.table.addRun(run, this.payloadBytes + at);
     }
     const videoRuns = this.unplacedRuns.filter((run) => run.trackId === this.video()?.id && run.samples.length > 0);
+    const describedBytes = this.unplacedRuns.reduce((sum, run) => sum + run.sizeBytes, 0);
+    if (describedBytes !== payloadBytes) {
+      throw new CorruptFragmentError("a fragment describes more or less than its payload");
+    }
     this.excerpt.fragment(this.payloadBytes, payloadBytes, payloadOffsetBytes, videoRuns);
     this.unplacedRuns = null;
     this.options.onFrames?.(this.frames());

@@ -2,29 +2,30 @@
  * One track's sample tables, gathered run by run and kept compact (an hour at 60 fps is about 1 MB), and their boxes:
  * stts, ctts, stss, stsz, stsc, stco or co64.
  */
-import { box, u32, versionAndFlags, view } from "./box.ts";
+import { box, CorruptFragmentError, u32, versionAndFlags, view } from "./box.ts";
 import type { SampleRun } from "./movie-fragment.ts";
 
-/** A growing list of unsigned 32-bit numbers. */
+const BLOCK_ITEMS = 8192;
+
+/** A growing list of unsigned 32-bit numbers, in blocks, so that it grows without being copied. */
 class U32List {
   length = 0;
-  private items = new Uint32Array(256);
+  private readonly blocks: Uint32Array[] = [];
 
   push(value: number): void {
-    if (this.length === this.items.length) {
-      const larger = new Uint32Array(this.items.length * 2);
-      larger.set(this.items);
-      this.items = larger;
-    }
-    this.items[this.length++] = value;
+    const at = this.length++;
+    const block = Math.floor(at / BLOCK_ITEMS);
+    this.blocks[block] ??= new Uint32Array(BLOCK_ITEMS);
+    this.set(at, value);
   }
 
   at(index: number): number {
-    return this.items[index] ?? 0;
+    return this.blocks[Math.floor(index / BLOCK_ITEMS)]?.[index % BLOCK_ITEMS] ?? 0;
   }
 
-  setLast(value: number): void {
-    this.items[this.length - 1] = value;
+  set(index: number, value: number): void {
+    const block = this.blocks[Math.floor(index / BLOCK_ITEMS)];
+    if (block) block[index % BLOCK_ITEMS] = value;
   }
 
   toBytes(): Uint8Array {
@@ -73,11 +74,7 @@ class RunLengths {
 
   private bumpCount(by: number): void {
     const at = this.pairs.length - 2;
-    const value = this.pairs.at(at + 1);
-    const count = this.pairs.at(at) + by;
-    this.pairs.length = at;
-    this.pairs.push(count);
-    this.pairs.push(value);
+    this.pairs.set(at, this.pairs.at(at) + by);
   }
 }
 
@@ -171,8 +168,13 @@ export class SampleTable {
    */
   private startAt(decodeTime: number | null): void {
     if (decodeTime === null) return;
-    if (this.sampleCount === 0) this.firstDecodeTime = decodeTime;
-    else this.extendTo(decodeTime - this.firstDecodeTime);
+    if (this.sampleCount === 0) {
+      this.firstDecodeTime = decodeTime;
+      return;
+    }
+    const begin = this.decodeEnd - this.durations.newest;
+    if (decodeTime - this.firstDecodeTime <= begin) throw new CorruptFragmentError("a fragment goes back in time");
+    this.extendTo(decodeTime - this.firstDecodeTime);
   }
 
   /** Boxes of the stbl after stsd. `payloadStartBytes`: where in the file the first payload byte lies. */
