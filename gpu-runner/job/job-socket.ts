@@ -87,10 +87,11 @@ class LeaseSession implements JobSocket {
     try {
       signal.throwIfAborted();
       const connection = await this.connectForClaim();
+      const claimedAtMs = this.options.nowMs();
       const answer = await this.exchange(connection, { type: "claim", seq: this.seq++, ...claim });
       // A cancel may have come in the same packet as the grant.
       this.ended.signal.throwIfAborted();
-      if (answer.type === "granted") this.hold(connection, answer);
+      if (answer.type === "granted") this.hold(connection, answer, claimedAtMs);
       else if (answer.type === "refused") this.close();
       else throw new Unreachable(`the claim was answered with ${answer.type}`);
       return answer;
@@ -193,8 +194,8 @@ class LeaseSession implements JobSocket {
     }
   }
 
-  private hold(connection: Connection, { lease, leaseMs }: Grant): void {
-    const held: Lease = { token: lease, leaseMs, renewedAtMs: this.options.nowMs() };
+  private hold(connection: Connection, { lease, leaseMs }: Grant, claimedAtMs: number): void {
+    const held: Lease = { token: lease, leaseMs, renewedAtMs: claimedAtMs };
     this.lease = held;
     this.established = true;
     const heartbeat = setInterval(() => this.heartbeat(held), Math.max(1, Math.floor(leaseMs / 3)));
