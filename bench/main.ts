@@ -1,8 +1,9 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 import type { Bench } from "./figure.ts";
+import { sweepBench } from "./sweep.ts";
 import { transferBench } from "./transfer.ts";
 
-const benches: Readonly<Record<string, Bench>> = { transfer: transferBench };
+const benches: Readonly<Record<string, Bench>> = { sweep: sweepBench, transfer: transferBench };
 
 const help = `Usage: npm run bench -- NAME [options]
 
