@@ -3,12 +3,14 @@ import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
 import { qualityBench } from "./quality.ts";
 import { runnerBench } from "./runner.ts";
+import { sweepBench } from "./sweep.ts";
 import { transferBench } from "./transfer.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
   delivery: deliveryBench,
   quality: qualityBench,
   runner: runnerBench,
+  sweep: sweepBench,
   transfer: transferBench,
 };
 

@@ -49,6 +49,8 @@ export const failurePolicy = {
   PATH_REFUSED: "fatal",
   POISON_ASSET: "fatal",
   STRAY_UPLOAD: "fatal",
+  R2_STRANGER: "fatal",
+  EGRESS_HIGH: "fatal",
   BAD_MESSAGE: "fatal",
   CONFLICT: "fatal",
   BAD_REQUEST: "fatal",

@@ -72,6 +72,14 @@ const table = {
     "A multipart upload that nobody knew lay in Wasabi",
     "It was aborted. If it repeats, look for what opens uploads without noting them.",
   ),
+  R2_STRANGER: failure(
+    "Something in R2 is no proxy",
+    "Look at the keys and at who put them there; nothing deletes them by itself.",
+  ),
+  EGRESS_HIGH: failure(
+    "This month's egress from Wasabi nears what is stored there",
+    "See GET /v1/admin/egress; put off what reads much, or expect a bill.",
+  ),
   R2_UNAVAILABLE: failure("R2 does not answer", "It is tried again by itself."),
   LUCIDLINK_UNAVAILABLE: failure(
     "The LucidLink agent does not answer",

@@ -53,6 +53,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** An order about a project: it goes on at the next tick, or an asset did not hear of it. */
   z.object({ event: z.literal("project-run.failed"), runId: z.string() }),
   z.object({ event: z.literal("project-run.unanswered"), runId: z.string(), fileId: z.string() }),
+  /** What left Wasabi was not added to the ledger; it goes with the isolate's next. */
+  z.object({ event: z.literal("egress.unwritten") }),
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
@@ -94,6 +96,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "timer.job-failed": "error",
   "project-run.failed": "error",
   "project-run.unanswered": "warn",
+  "egress.unwritten": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
   "request.failed": "error",

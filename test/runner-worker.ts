@@ -8,9 +8,10 @@ import { probe } from "./simulation/asset-sample.ts";
 const partSizeBytes = 5 * 1024 ** 2;
 const hash = async (name: string, bytes: Uint8Array<ArrayBuffer>) => hexOf(await crypto.subtle.digest(name, bytes));
 
+type Encoded = Pick<Pipeline, "door" | "stub" | "asset">;
 type Question = RunnerFrame extends infer Frame ? (Frame extends { seq: number } ? Omit<Frame, "seq"> : never) : never;
 
-async function connect(pipeline: Pipeline, jobId: string) {
+async function connect(pipeline: Encoded, jobId: string) {
   const address = `https://object/runner/${jobId}`;
   const { webSocket } = await pipeline.stub.fetch(address, { headers: { Upgrade: "websocket" } });
   if (webSocket === null) throw new Error("the object took no socket");
@@ -38,7 +39,7 @@ async function connect(pipeline: Pipeline, jobId: string) {
  * Encodes whatever is lacking of a source of this height. What it uploads still has to be completed by a consumer.
  * @param rounds of different bytes: an encode is never quite the same twice
  */
-export async function encode(pipeline: Pipeline, { height = 360, sizeBytes = 1_000, round = 1 } = {}): Promise<void> {
+export async function encode(pipeline: Encoded, { height = 360, sizeBytes = 1_000, round = 1 } = {}): Promise<void> {
   const { jobId, generation } = await pipeline.asset();
   if (jobId === null) throw new Error("no job is offered");
   const { ask, close } = await connect(pipeline, jobId);

@@ -7,6 +7,7 @@ import { EvidencePage } from "../../schemas/evidence.ts";
 import { FileId } from "../../schemas/id.ts";
 import { listAssets as listCatalogue } from "../stores/catalogue.ts";
 import { assetFor } from "./asset-scope.ts";
+import { asRetained } from "./retained.ts";
 import { peopleRoles } from "./role.ts";
 import { reply, route } from "./route.ts";
 
@@ -35,7 +36,7 @@ export const oneAsset = route({
   params,
   answers: { 200: Asset },
   async handle({ env, caller }, input) {
-    return reply(200, await assetFor(env, caller, input.params.fileId));
+    return reply(200, await asRetained(env, await assetFor(env, caller, input.params.fileId)));
   },
 });
 

@@ -171,6 +171,23 @@ describe("an asset", () => {
     expect(await audit()).toEqual([]);
   });
 
+  test("tells when it leaves by the policy in force, and by its project's pin", async () => {
+    const projectName = newProject();
+    const { upload } = await listed(projectName);
+    const overrides = [{ clientName: "acme", projectName, retentionDays: { "360p": 3 } }];
+    await ask("policy", { version: 0, policy: { retentionDays: config.policy.retentionDays, overrides } }, "PUT");
+    const edge = async () => {
+      const response = await call(`/v1/assets/${upload.fileId}`, { token: admin });
+      const { renditions } = (await response.json()) as Asset;
+      return renditions[0]?.copies.find(({ tier }) => tier === "r2");
+    };
+    const copy = await edge();
+    expect(Date.parse(copy?.evictAfter ?? "") - Date.parse(copy?.placedAt ?? "")).toBe(3 * dayMs);
+    const until = inDays(40);
+    await ask(`projects/acme/${projectName}/pin`, { until });
+    expect(await edge()).toMatchObject({ evictAfter: until, pinnedUntil: until });
+  });
+
   test("is explained under the policy in force and its project's pin", async () => {
     const projectName = newProject();
     const { upload } = await listed(projectName);

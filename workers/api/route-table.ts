@@ -13,6 +13,7 @@ import {
 } from "./dead-letter.ts";
 import { deliveryPaths } from "./delivery-description.ts";
 import { health } from "./health.ts";
+import { capacity, deletionCost, egress, storage } from "./ledger.ts";
 import { openApiDocument } from "./open-api.ts";
 import { originalAccess } from "./original-access.ts";
 import { playback } from "./playback.ts";
@@ -53,6 +54,10 @@ export const routes: readonly Route[] = [
   retentionPolicy,
   changeRetentionPolicy,
   auditTrail,
+  storage,
+  capacity,
+  egress,
+  deletionCost,
   deadLetters,
   replayDeadLetter,
   discardDeadLetter,

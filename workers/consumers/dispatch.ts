@@ -7,6 +7,7 @@ import { Command } from "../../schemas/command.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
+import { flushEgress } from "../stores/egress.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
 import { publishWithAlerts } from "./asset-alert.ts";
@@ -33,6 +34,8 @@ export async function handleQueue(batch: MessageBatch, env: Env, _ctx: Execution
       log({ event: "queue.message-failed", queue: batch.queue, messageId, attempts }, error);
       message.retry({ delaySeconds: retryDelaySeconds(message.attempts) });
     }
+    // No message fails for a ledger.
+    await flushEgress(env.CATALOGUE, Date.now()).catch((error: unknown) => log({ event: "egress.unwritten" }, error));
   }
 }
 

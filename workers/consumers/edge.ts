@@ -2,6 +2,7 @@
 import type { CommandOf } from "../../schemas/command.ts";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { MovedPart, StageOf } from "../../schemas/transfer.ts";
+import { noteEgress } from "../stores/egress.ts";
 import { type PartRange, provePartList } from "../stores/part-digest.ts";
 import { headEdge, removeEdge } from "../stores/r2.ts";
 import {
@@ -123,7 +124,9 @@ async function readArchive(
 ): Promise<ReadableStream<Uint8Array>> {
   const range = { from, to: from + sizeBytes - 1 };
   try {
-    return (await wasabi.getRange(source.key, { ...range, ifMatch: source.etag, signal })).body;
+    const { body } = await wasabi.getRange(source.key, { ...range, ifMatch: source.etag, signal });
+    noteEgress("promotion", sizeBytes);
+    return body;
   } catch (error) {
     throw await withArchiveLoss(error, source.key, { quality, jobId }, wasabi);
   }

@@ -1,6 +1,7 @@
 /** Editor copies: asks lucid-agent to place, check or remove the file in the LucidLink tree. */
 import { type Transfer, transferId } from "../../schemas/agent-protocol.ts";
 import type { CommandOf } from "../../schemas/command.ts";
+import { noteEgress } from "../stores/egress.ts";
 import { getTransfer, type LucidAgentConfig, putTransfer, removeFile } from "../stores/lucidlink.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import type { Facts, Workbench } from "./workbench.ts";
@@ -12,7 +13,9 @@ const sourceUrlSeconds = 60 * 60;
 
 export async function placeEditorCopy(command: CommandOf<"PlaceEditorCopy">, bench: Workbench): Promise<Facts> {
   await bench.claim("place");
-  return factsOf(await place(command, bench), command);
+  const transfer = await place(command, bench);
+  noteEgress("placement", command.source.sizeBytes);
+  return factsOf(transfer, command);
 }
 
 /** The backstop of the agent's callback; also brings a fresh URL, or the whole transfer to an agent that forgot it. */

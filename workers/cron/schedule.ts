@@ -1,4 +1,7 @@
-/** What the timer does, every minute: sweeps R2, aborts uploads whose consumer died or that nobody knows, drops old records. */
+/**
+ * What the timer does, every minute: sweeps R2, carries out orders about projects, keeps the ledgers, aborts uploads whose
+ * consumer died or that nobody knows, drops old records.
+ */
 import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import { decisionMs } from "../stores/clock.ts";
@@ -7,6 +10,8 @@ import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload, type OpenUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
+import { sweepEdgeStrangers } from "./edge-stranger.ts";
+import { keepLedgers } from "./ledger.ts";
 import { advanceProjectRuns } from "./project-run.ts";
 import { sweepRetention } from "./retention.ts";
 import { sweepStrayUploads } from "./stray-upload.ts";
@@ -32,6 +37,8 @@ export async function handleScheduled(
     projectRuns: () => advanceProjectRuns(env, nowMs),
     abandonedUploads: () => abortAbandoned(env, nowMs),
     oldRecords: () => pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs)),
+    ledgers: () => keepLedgers(env, nowMs),
+    edgeStrangers: () => sweepEdgeStrangers(env, nowMs),
     strayUploads: () => sweepStrayUploads(env, wasabiStore(wasabi), nowMs),
   };
   for (const [job, work] of Object.entries(jobs)) {

@@ -1,6 +1,7 @@
 /** Client of lucid-agent: places and removes files in the LucidLink tree. Answers are checked; the agent is not trusted. */
 import { z } from "zod";
 import {
+  AgentHealth,
   AgentProblemCode,
   type PlaceRequest,
   type RemoveMode,
@@ -92,4 +93,11 @@ export async function removeFile(
 ): Promise<void> {
   const query = new URLSearchParams({ key: file.key, mode: file.mode, op: String(file.op) });
   await answerOf(RemoveResult, await ask(config, "DELETE", `/v1/files?${query}`));
+}
+
+/** Also of one that is not well. @returns null when nothing that can be read is answered */
+export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth | null> {
+  const response = await ask(config, "GET", "/healthz").catch(() => null);
+  const parsed = AgentHealth.safeParse(response && (await jsonOf(response)));
+  return parsed.success ? parsed.data : null;
 }

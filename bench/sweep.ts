@@ -1,0 +1,206 @@
+/** The retention sweep over a large catalogue: what it reads and how long it takes, by what is due and not by what exists. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_readConfig as readConfig } from "wrangler";
+import { bundleWorker } from "../dev/bundle.ts";
+import { applyMigrations } from "../dev/migration.ts";
+import { QUALITIES } from "../schemas/ladder.ts";
+import { Policy } from "../schemas/policy.ts";
+import { testBindings } from "../test/bindings.ts";
+import { reach } from "../test/simulation/reach.ts";
+import { type Bench, figureOf, printFigures, say, saySometimes } from "./figure.ts";
+import { type SeedOrder, SweepResult } from "./sweep-order.ts";
+
+const promisedRowsPerDue = 5;
+const promisedSeconds = 30;
+const dayMs = 24 * 60 * 60_000;
+/** Assets in one statement: local D1 gives up on what takes long. */
+const rowsAtOnce = 10_000;
+const objectsAtOnce = 25;
+
+const help = `Usage: npm run bench -- sweep [options]
+
+  sweep-rows      rows that D1 reads to find who is due, against the number that is due.
+                  Promise: ratio <= ${promisedRowsPerDue}
+  sweep-seconds   from the sweep's begin until every due asset has decided, against
+                  ${promisedSeconds} s. Promise: ratio <= 1
+  sweep-find-seconds  of that, finding them alone
+
+The worker's own sweep, catalogue and objects under workerd, on a temporary folder.
+Each due copy belongs to an asset of its own, whose object exists and decides.
+
+  --rows N   copies in the catalogue     [1000000]
+  --due N    of them due, 1250 at most: what one tick nominates  [1000]
+  --help`;
+
+interface Options {
+  rows: number;
+  due: number;
+}
+
+function parseOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: { rows: { type: "string", default: "1000000" }, due: { type: "string", default: "1000" } },
+  });
+  const [rows, due] = [Number(values.rows), Number(values.due)];
+  if (!Number.isInteger(rows) || rows < 10) throw new Error("--rows takes a whole number from 10.");
+  if (!Number.isInteger(due) || due < 1 || due > 1_250 || due > rows / 5) {
+    throw new Error("--due takes a whole number from 1 to 1250, and a fifth of the rows at most.");
+  }
+  return { rows, due };
+}
+
+type Database = Awaited<ReturnType<Miniflare["getD1Database"]>>;
+
+const fileIdOf = (n: number) => `bench-${String(n).padStart(9, "0")}`;
+
+/** Five copies an asset. Of the first `due` assets one copy each is beyond its time; nothing else is. */
+async function fillCatalogue(database: Database, { rows, due }: Options, nowMs: number): Promise<void> {
+  const days = Policy.parse({}).retentionDays;
+  const assets = Math.ceil(rows / QUALITIES.length);
+  const numbers = `WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)`;
+  for (let from = 0; from < assets; from += rowsAtOnce) {
+    const to = Math.min(from + rowsAtOnce, assets);
+    const insertAssets = `${numbers}
+      INSERT INTO assets (file_id, client_name, project_name, file_name, search, size_bytes, state, revision, created_at, updated_at)
+      SELECT printf('bench-%09d', i), 'client-' || (i % 50), 'project-' || (i % 1000), 'a.mov', 'a.mov', 1000000000, 'distributed',
+        1, ?3, ?3 FROM n`;
+    await database
+      .prepare(insertAssets)
+      .bind(from, to, new Date(nowMs - 60 * dayMs).toISOString())
+      .run();
+    for (const [index, quality] of QUALITIES.entries()) {
+      const keptMs = days[quality] * dayMs;
+      const insertCopies = `${numbers}
+        INSERT INTO copies (file_id, tier, quality, key, status, size_bytes, revision, client_name, project_name, idle_since)
+        SELECT printf('bench-%09d', i), 'r2', ?3, 'k', 'placed', 1000000, 1, 'client-' || (i % 50), 'project-' || (i % 1000),
+          strftime('%Y-%m-%dT%H:%M:%fZ', (?4 - iif(i < ?6 AND i % 5 = ?7, ?5 + 3600000 + i, (i * 7919) % (?5 - 3600000))) / 1000.0, 'unixepoch')
+        FROM n`;
+      await database.prepare(insertCopies).bind(from, to, quality, nowMs, keptMs, due, index).run();
+      saySometimes(`    ${to * QUALITIES.length} rows`);
+    }
+  }
+}
+
+/** A life that the machine itself went through, once for each due asset. */
+function documentsOf({ due }: Options, nowMs: number): SeedOrder["documents"] {
+  const { asset } = reach("distributed", 2160).run;
+  const placedAtMs = nowMs - 32 * dayMs;
+  const renditions = asset.renditions.map((rendition) => {
+    const copy = rendition.copies.find(({ tier }) => tier === "r2") ?? asset.renditions[0]?.copies[0];
+    if (copy === undefined) throw new Error("a distributed asset has a copy on R2");
+    const copies = [{ ...copy, tier: "r2" as const, placedAtMs, lastAccessAtMs: null }];
+    return { ...rendition, copies };
+  });
+  return Array.from({ length: due }, (_, n) => {
+    const fileId = fileIdOf(n);
+    return { fileId, document: JSON.stringify({ ...asset, fileId, renditions }) };
+  });
+}
+
+async function startBenchWorker(directory: string): Promise<Miniflare> {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const { secrets: _, ...config } = readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true });
+  const { workerOptions, define } = miniflareOptionsOf({ ...config, secrets: undefined });
+  const { modulesRules: __, ...options } = workerOptions;
+  const objects = { ASSET: "SeededAssetObject", FEED: "SeededFeedObject" };
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      ...options,
+      ...(await bundleWorker(fileURLToPath(new URL("sweep-worker.ts", import.meta.url)), define)),
+      name: "sweep",
+      host: "127.0.0.1",
+      port: 0,
+      modules: true,
+      cf: false,
+      log: new Log(LogLevel.WARN),
+      logRequests: false,
+      telemetry: { enabled: false },
+      handleStructuredLogs: () => undefined,
+      resourcePersistencePath: directory,
+      durableObjects: Object.fromEntries(
+        Object.entries(objects).map(([name, className]) => [name, { className, useSQLite: true }]),
+      ),
+      bindings: { ...testBindings },
+    }),
+  );
+  await miniflare.ready;
+  await applyMigrations(await miniflare.getD1Database("CATALOGUE", "sweep"), join(root, "migrations"));
+  return miniflare;
+}
+
+async function measure(miniflare: Miniflare, options: Options): Promise<void> {
+  const origin = await miniflare.ready;
+  const ask = async (path: string, body: unknown): Promise<unknown> => {
+    const response = await fetch(new URL(path, origin), { method: "POST", body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+    return response.json();
+  };
+  const nowMs = Date.now();
+  say(`filling the catalogue: ${options.rows} copies, ${options.due} of them due`);
+  await fillCatalogue(await miniflare.getD1Database("CATALOGUE", "sweep"), options, nowMs);
+  say(`making the objects of the ${options.due} assets`);
+  const documents = documentsOf(options, nowMs);
+  for (let from = 0; from < documents.length; from += objectsAtOnce) {
+    await ask("/seed", { documents: documents.slice(from, from + objectsAtOnce) });
+    saySometimes(`    ${from} objects`);
+  }
+  const found = SweepResult.parse(await ask("/find", { nowMs }));
+  say(`found ${found.nominated} in ${found.seconds.toFixed(2)} s, ${found.rowsRead} rows read`);
+  const swept = SweepResult.parse(await ask("/sweep", { nowMs }));
+  say(`swept ${swept.nominated} in ${swept.seconds.toFixed(2)} s, ${swept.rowsRead} rows read`);
+  if (swept.nominated !== options.due || swept.unanswered > 0) {
+    throw new Error(`${options.due} were due; ${swept.nominated} were nominated, ${swept.unanswered} gave no answer`);
+  }
+  await expectDecided(miniflare, options);
+  const figures = [
+    figureOf("sweep-rows", swept.rowsRead, options.due),
+    figureOf("sweep-seconds", swept.seconds, promisedSeconds),
+    figureOf("sweep-find-seconds", found.seconds, promisedSeconds),
+  ];
+  say(`sweep-rows ${swept.rowsRead <= promisedRowsPerDue * options.due ? "holds" : "does not hold"}`);
+  say(`sweep-seconds ${swept.seconds <= promisedSeconds ? "holds" : "does not hold"}`);
+  printFigures(figures);
+}
+
+interface Objects {
+  getByName(name: string): { view(): Promise<{ renditions: unknown[] } | null> };
+}
+
+/** A sweep that nobody acted on would be fast. */
+async function expectDecided(miniflare: Miniflare, { due }: Options): Promise<void> {
+  const objects = (await miniflare.getDurableObjectNamespace("ASSET", "sweep")) as unknown as Objects;
+  for (const n of [0, Math.floor(due / 2), due - 1]) {
+    const decided = JSON.stringify((await objects.getByName(fileIdOf(n)).view())?.renditions).includes(
+      '"status":"removing"',
+    );
+    if (!decided) throw new Error(`${fileIdOf(n)} was nominated, and did not decide to let its copy go`);
+  }
+}
+
+async function run(args: string[]): Promise<void> {
+  const options = parseOptions(args);
+  const directory = await mkdtemp(join(tmpdir(), "mmf-bench-sweep-"));
+  let miniflare: Miniflare | null = null;
+  try {
+    miniflare = await startBenchWorker(directory);
+    await measure(miniflare, options);
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";
+    throw new Error(`${error instanceof Error ? error.message : error}${cause}`, { cause: error });
+  } finally {
+    await miniflare?.dispose();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+export const sweepBench: Bench = {
+  says: "the retention sweep: what it reads and takes over a million rows",
+  help,
+  run,
+};
