@@ -2,6 +2,7 @@
  * Ranges and conditions of delivery against a reference: the `send` package (the file server of express) over the same
  * bytes, asked the same raw HTTP. Where we differ, the row says why.
  */
+import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -100,7 +101,7 @@ function facts({ status, headers, body }: Answer) {
     contentLength: hasBytes ? (headers["content-length"] ?? null) : null,
     acceptRanges: hasBytes ? (headers["accept-ranges"] ?? null) : null,
     hasEtag: hasBytes || status === 304 ? headers.etag !== undefined : null,
-    body: hasBytes ? body.toString("base64") : null,
+    body: hasBytes ? createHash("sha256").update(body).digest("hex") : null,
   };
 }
 
@@ -117,7 +118,6 @@ const same: readonly Row[] = [
   ["GET", { range: "bytes=299990-999999" }],
   ["GET", { range: "bytes=-1" }],
   ["GET", { range: "bytes=-1000" }],
-  ["GET", { range: "bytes=-999999" }],
   ["GET", { range: "bytes=-0" }],
   ["GET", { range: "bytes=300000-" }],
   ["GET", { range: "bytes=300000-300001" }],
@@ -150,8 +150,11 @@ test.each(same)("%s %o: as the reference answers", async (method, headers) => {
   expect(facts(ours)).toEqual(facts(theirs));
 });
 
+type Answers = readonly [ours: number, theirs: number];
+
 const different: readonly (readonly [why: string, method: string, headers: Record<string, string>, Answers])[] = [
   ["a range that ends before it begins is no range (RFC 9110, 14.1.1)", "GET", { range: "bytes=9-3" }, [200, 416]],
+  ["a suffix longer than the file is the file (14.1.3)", "GET", { range: "bytes=-999999" }, [206, 416]],
   ["several ranges are never joined: none is honoured", "GET", { range: "bytes=0-1,2-5" }, [200, 206]],
   ["a range is defined for GET alone (14.2)", "HEAD", { range: "bytes=0-9" }, [200, 206]],
   [
@@ -161,8 +164,6 @@ const different: readonly (readonly [why: string, method: string, headers: Recor
     [200, 206],
   ],
 ];
-type Answers = readonly [ours: number, theirs: number];
-
 test.each(different)("differs on purpose: %s", async (_why, method, headers, [ours, theirs]) => {
   const answer = await asked(doorUrl, method, headers);
   expect(answer.status).toBe(ours);
