@@ -34,11 +34,18 @@ test.each([
   ["JWT_KEYS", '{"main":"hunter2"}'],
   ["PLAYBACK_KEYS", `{"1":"${"A".repeat(43)}"}`],
   ["POLICY", '{"leaseMs":-1}'],
+  ["CLOCK_OFFSET_MS", "tomorrow"],
 ] as const)("refuses a bad %s by name, without telling its value", (field, value) => {
   const attempt = () => parseConfig({ ...testBindings, [field]: value });
   expect(attempt).toThrow(ConfigError);
   expect(attempt).toThrow(field);
   expect(attempt).not.toThrow(/hunter2|c2hvcnQ/);
+});
+
+test("the clock of decisions stays put in production", () => {
+  const moved = { ...testBindings, CLOCK_OFFSET_MS: "86400000" };
+  expect(() => parseConfig(moved)).not.toThrow();
+  expect(() => parseConfig({ ...moved, ENVIRONMENT: "production" })).toThrow("CLOCK_OFFSET_MS");
 });
 
 test("the first key signs", () => {
