@@ -8,18 +8,15 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_readConfig as readConfig } from "wrangler";
 import { bundleWorker } from "../dev/bundle.ts";
 import { applyMigrations } from "../dev/migration.ts";
-import { QUALITIES } from "../schemas/ladder.ts";
-import { Policy } from "../schemas/policy.ts";
 import { testBindings } from "../test/bindings.ts";
 import { reach } from "../test/simulation/reach.ts";
 import { type Bench, figureOf, printFigures, say, saySometimes } from "./figure.ts";
+import { type CatalogueSize, fileIdOf, fillCatalogue } from "./sweep-catalogue.ts";
 import { type SeedOrder, SweepResult } from "./sweep-order.ts";
 
 const promisedRowsPerDue = 5;
 const promisedSeconds = 30;
 const dayMs = 24 * 60 * 60_000;
-/** Assets in one statement: local D1 gives up on what takes long. */
-const rowsAtOnce = 10_000;
 const objectsAtOnce = 25;
 
 const help = `Usage: npm run bench -- sweep [options]
@@ -37,12 +34,7 @@ Each due copy belongs to an asset of its own, whose object exists and decides.
   --due N    of them due, 1250 at most: what one tick nominates  [1000]
   --help`;
 
-interface Options {
-  rows: number;
-  due: number;
-}
-
-function parseOptions(args: string[]): Options {
+function parseOptions(args: string[]): CatalogueSize {
   const { values } = parseArgs({
     args,
     options: { rows: { type: "string", default: "1000000" }, due: { type: "string", default: "1000" } },
@@ -55,40 +47,8 @@ function parseOptions(args: string[]): Options {
   return { rows, due };
 }
 
-type Database = Awaited<ReturnType<Miniflare["getD1Database"]>>;
-
-const fileIdOf = (n: number) => `bench-${String(n).padStart(9, "0")}`;
-
-/** Five copies an asset. Of the first `due` assets one copy each is beyond its time; nothing else is. */
-async function fillCatalogue(database: Database, { rows, due }: Options, nowMs: number): Promise<void> {
-  const days = Policy.parse({}).retentionDays;
-  const assets = Math.ceil(rows / QUALITIES.length);
-  const numbers = `WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)`;
-  for (let from = 0; from < assets; from += rowsAtOnce) {
-    const to = Math.min(from + rowsAtOnce, assets);
-    const insertAssets = `${numbers}
-      INSERT INTO assets (file_id, client_name, project_name, file_name, search, size_bytes, state, revision, created_at, updated_at)
-      SELECT printf('bench-%09d', i), 'client-' || (i % 50), 'project-' || (i % 1000), 'a.mov', 'a.mov', 1000000000, 'distributed',
-        1, ?3, ?3 FROM n`;
-    await database
-      .prepare(insertAssets)
-      .bind(from, to, new Date(nowMs - 60 * dayMs).toISOString())
-      .run();
-    for (const [index, quality] of QUALITIES.entries()) {
-      const keptMs = days[quality] * dayMs;
-      const insertCopies = `${numbers}
-        INSERT INTO copies (file_id, tier, quality, key, status, size_bytes, revision, client_name, project_name, idle_since)
-        SELECT printf('bench-%09d', i), 'r2', ?3, 'k', 'placed', 1000000, 1, 'client-' || (i % 50), 'project-' || (i % 1000),
-          strftime('%Y-%m-%dT%H:%M:%fZ', (?4 - iif(i < ?6 AND i % 5 = ?7, ?5 + 3600000 + i, (i * 7919) % (?5 - 3600000))) / 1000.0, 'unixepoch')
-        FROM n`;
-      await database.prepare(insertCopies).bind(from, to, quality, nowMs, keptMs, due, index).run();
-      saySometimes(`    ${to * QUALITIES.length} rows`);
-    }
-  }
-}
-
 /** A life that the machine itself went through, once for each due asset. */
-function documentsOf({ due }: Options, nowMs: number): SeedOrder["documents"] {
+function documentsOf({ due }: CatalogueSize, nowMs: number): SeedOrder["documents"] {
   const { asset } = reach("distributed", 2160).run;
   const placedAtMs = nowMs - 32 * dayMs;
   const renditions = asset.renditions.map((rendition) => {
@@ -134,16 +94,13 @@ async function startBenchWorker(directory: string): Promise<Miniflare> {
   return miniflare;
 }
 
-async function measure(miniflare: Miniflare, options: Options): Promise<void> {
+async function measure(miniflare: Miniflare, options: CatalogueSize, nowMs: number): Promise<void> {
   const origin = await miniflare.ready;
   const ask = async (path: string, body: unknown): Promise<unknown> => {
     const response = await fetch(new URL(path, origin), { method: "POST", body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
     return response.json();
   };
-  const nowMs = Date.now();
-  say(`filling the catalogue: ${options.rows} copies, ${options.due} of them due`);
-  await fillCatalogue(await miniflare.getD1Database("CATALOGUE", "sweep"), options, nowMs);
   say(`making the objects of the ${options.due} assets`);
   const documents = documentsOf(options, nowMs);
   for (let from = 0; from < documents.length; from += objectsAtOnce) {
@@ -173,7 +130,7 @@ interface Objects {
 }
 
 /** A sweep that nobody acted on would be fast. */
-async function expectDecided(miniflare: Miniflare, { due }: Options): Promise<void> {
+async function expectDecided(miniflare: Miniflare, { due }: CatalogueSize): Promise<void> {
   const objects = (await miniflare.getDurableObjectNamespace("ASSET", "sweep")) as unknown as Objects;
   for (const n of [0, Math.floor(due / 2), due - 1]) {
     const decided = JSON.stringify((await objects.getByName(fileIdOf(n)).view())?.renditions).includes(
@@ -188,11 +145,13 @@ async function run(args: string[]): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "mmf-bench-sweep-"));
   let miniflare: Miniflare | null = null;
   try {
+    const nowMs = Date.now();
     miniflare = await startBenchWorker(directory);
-    await measure(miniflare, options);
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";
-    throw new Error(`${error instanceof Error ? error.message : error}${cause}`, { cause: error });
+    await miniflare.dispose();
+    say(`filling the catalogue: ${options.rows} copies, ${options.due} of them due`);
+    fillCatalogue(directory, options, nowMs);
+    miniflare = await startBenchWorker(directory);
+    await measure(miniflare, options, nowMs);
   } finally {
     await miniflare?.dispose();
     await rm(directory, { recursive: true, force: true });

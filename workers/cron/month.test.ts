@@ -187,3 +187,23 @@ test("31 days", async () => {
   expect(objects).toHaveLength(4);
   expect(Number(await deployment.env.CATALOGUE.prepare("SELECT count(*) AS n FROM open_uploads").first("n"))).toBe(0);
 }, 240_000);
+
+test.each([
+  ["still on R2", false, "r2"],
+  ["gone from R2, and nobody was told yet", true, "wasabi"],
+])(
+  "who plays a proxy that is being removed, %s, is served, and has it back",
+  async (_name, isGone, tier) => {
+    const film = await Film.make("race", 360);
+    const { fileId } = film.upload;
+    await deployment.call(`/v1/admin/assets/${fileId}/evict`, admin, {});
+    const { jobId } = await film.opened.asset();
+    if (isGone) await deployment.env.PROXIES.delete(edgeKey(jobId ?? "", "360p"));
+    expect(await film.play("360p")).toBe(tier);
+    expect(await film.removals()).toHaveLength(1);
+    expect(await film.onEdge()).toEqual(["360p"]);
+    expect(await film.play("360p")).toBe("r2");
+    expect(await film.isArchived()).toBe(true);
+  },
+  60_000,
+);

@@ -39,11 +39,18 @@ test.each([
     "POLICY.ladder.rungs.0.crf",
     '{"ladder":{"rungs":[{"quality":"360p","shortSidePx":360,"maxRateBps":800000,"crf":99,"cq":23}]}}',
   ],
+  ["CLOCK_OFFSET_MS", "tomorrow"],
 ] as const)("refuses a bad %s by name, without telling its value", (field, value) => {
   const attempt = () => parseConfig({ ...testBindings, [field.split(".")[0] ?? ""]: value });
   expect(attempt).toThrow(ConfigError);
   expect(attempt).toThrow(field);
   expect(attempt).not.toThrow(/hunter2|c2hvcnQ/);
+});
+
+test("the clock of decisions stays put in production", () => {
+  const moved = { ...testBindings, CLOCK_OFFSET_MS: "86400000" };
+  expect(() => parseConfig(moved)).not.toThrow();
+  expect(() => parseConfig({ ...moved, ENVIRONMENT: "production" })).toThrow("CLOCK_OFFSET_MS");
 });
 
 test("the first key signs", () => {
