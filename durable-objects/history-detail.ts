@@ -35,6 +35,8 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
       return { quality: event.quality, frames: event.frames, sizeBytes: event.sizeBytes };
     case "TranscodeFailed":
       return { code: event.code, message: event.message };
+    case "PriorityChanged":
+      return { priority: event.priority };
     case "LeaseReleased":
       return { reason: event.reason };
     case "LeaseRenewed":

@@ -1,6 +1,6 @@
 /** Every route of the API, in the order in which openapi.json tells them. Delivery has a door of its own. */
 import { z } from "zod";
-import { alerts, retryAsset } from "./admin.ts";
+import { alerts, prioritizeAsset, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
 import {
@@ -37,6 +37,7 @@ export const routes: readonly Route[] = [
   runnerSource,
   agentCallback,
   retryAsset,
+  prioritizeAsset,
   deadLetters,
   replayDeadLetter,
   discardDeadLetter,
