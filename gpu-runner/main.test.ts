@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
 import { makeTestFolder, runFfmpeg } from "./media/testing/ffmpeg-clip.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
 let clip: Buffer;
