@@ -111,6 +111,28 @@ test("the priority of an upload chooses the queue that runners pull its job from
   }
 });
 
+test("a waiting job that becomes a rush job is announced on the rush queue, one that is claimed on none", async () => {
+  const upload = declaration();
+  const { stub, door } = open(upload.fileId);
+  const sent: Sent[] = [];
+  await takeQueues(stub, sent);
+  await door.apply(noticed(upload));
+  await archived(door, upload);
+  const change = (priority: number) => door.apply(fact({ type: "PriorityChanged", priority }));
+  expect((await change(60)).outcome).toBe("applied");
+  expect((await change(90)).outcome).toBe("applied");
+  expect((await change(90)).outcome).toBe("ignored");
+  expect((await change(95)).outcome).toBe("applied");
+  await settled(stub);
+  const announced = sent.filter(({ type }) => type === "EnqueueTranscode").map(({ queue }) => queue);
+  expect(announced).toEqual(["TRANSCODE_QUEUE", "TRANSCODE_RUSH_QUEUE"]);
+
+  await door.apply(fact({ type: "TranscodeClaimed", generation: 1, runnerId: "r", encoder: "x264" }));
+  await change(10);
+  await settled(stub);
+  expect(sent.filter(({ type }) => type === "EnqueueTranscode")).toHaveLength(2);
+});
+
 test("a different file under a known id is a conflict that names the fields and changes nothing", async () => {
   const upload = declaration();
   const { stub, door } = open(upload.fileId);

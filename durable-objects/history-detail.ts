@@ -35,6 +35,8 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
       return { quality: event.quality, frames: event.frames, sizeBytes: event.sizeBytes, ...readOf(event) };
     case "TranscodeFailed":
       return { code: event.code, message: event.message, ...readOf(event) };
+    case "PriorityChanged":
+      return { priority: event.priority };
     case "LeaseReleased":
       return { reason: event.reason, ...readOf(event) };
     case "LeaseRenewed":

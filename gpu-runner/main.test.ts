@@ -1,16 +1,17 @@
 /** The runner as a process of its own, with the real ffmpeg, against a peer that follows the protocol. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
 import { makeTestFolder, runFfmpeg } from "./media/testing/ffmpeg-clip.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
 let clip: Buffer;
@@ -74,6 +75,14 @@ async function startEncoding(variables: Record<string, string> = {}): Promise<nu
   return ffmpeg;
 }
 
+/** An ffmpeg that does this instead of encoding. */
+async function ffmpegThat(does: string): Promise<string> {
+  const file = join(folder.path, `ffmpeg-${createHash("sha256").update(does).digest("hex").slice(0, 8)}.sh`);
+  const script = ["#!/bin/sh", `case "$*" in *filter_complex*) ${does};; esac`, 'exec ffmpeg "$@"', ""];
+  await writeFile(file, script.join("\n"), { mode: 0o755 });
+  return file;
+}
+
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
 const socketFolders = async () => (await readdir(folder.path)).filter((name) => name.startsWith("encode-"));
 
@@ -104,11 +113,105 @@ test("SIGTERM ends it in time even if the API has fallen silent", async () => {
   expect(isAlive(ffmpeg)).toBe(false);
 });
 
-test("killed by force, it leaves no ffmpeg behind", async () => {
-  const ffmpeg = await startEncoding();
-  runner.child.kill("SIGKILL");
-  expect(await runner.exited).toBe("SIGKILL");
-  await until(() => !isAlive(ffmpeg));
+describe("killed by force, it leaves no process behind", () => {
+  /** Answers nothing from the call of `begin` on. */
+  function hold() {
+    let holding = false;
+    let held = 0;
+    return {
+      begin: () => {
+        holding = true;
+      },
+      take: () => {
+        if (holding) held++;
+        return holding;
+      },
+      held: () => held,
+    };
+  }
+
+  async function expectGoneWithIt(name: string): Promise<void> {
+    await until(async () => (await childrenOf(runner.child, name)).length > 0);
+    const children = await childrenOf(runner.child, name);
+    runner.child.kill("SIGKILL");
+    expect(await runner.exited).toBe("SIGKILL");
+    await until(() => !children.some(isAlive));
+  }
+
+  test("while it encodes", async () => {
+    await startEncoding();
+    await expectGoneWithIt("ffmpeg");
+  });
+
+  test("while it probes a source that gives nothing", async () => {
+    const source = hold();
+    source.begin();
+    peer = await startPeer({ source: clip, onSource: source.take });
+    peer.enqueue("message-1", jobMessage());
+    runner = startRunner();
+    await until(() => source.held() > 0);
+    await expectGoneWithIt("ffprobe");
+  });
+
+  test("while its ffmpeg waits for the source", async () => {
+    const source = hold();
+    // Long enough that the original is still being read when the first progress is told.
+    peer = await startPeer({ source: clip, onSource: source.take });
+    peer.enqueue("message-1", jobMessage());
+    runner = startRunner();
+    await peer.until("frame:probed");
+    source.begin();
+    await until(() => source.held() > 0);
+    await expectGoneWithIt("ffmpeg");
+  });
+
+  test("while its ffmpeg waits for a store that takes nothing", async () => {
+    const store = hold();
+    store.begin();
+    peer = await startPeer({ source: clip, onPut: store.take });
+    peer.enqueue("message-1", jobMessage());
+    runner = startRunner();
+    await until(() => store.held() > 0);
+    await expectGoneWithIt("ffmpeg");
+  });
+
+  test("while its ffmpeg hangs, and neither reads nor writes", async () => {
+    const hanging = await ffmpegThat("exec sleep 600");
+    peer = await startPeer({ source: clip });
+    peer.enqueue("message-1", jobMessage());
+    runner = startRunner([], { FFMPEG_PATH: hanging });
+    await expectGoneWithIt("sleep");
+  });
+
+  test("while the last part is on its way, of a job whose ffmpeg has ended", async () => {
+    const source = await readFile(join(folder.path, "short.mp4"));
+    let last = false;
+    peer = await startPeer({
+      source,
+      onPut: (_request, _response, { n }) => {
+        last ||= n === 1;
+        return n === 1;
+      },
+    });
+    peer.enqueue("message-1", jobMessage());
+    runner = startRunner();
+    await until(() => last);
+    const children = await childrenOf(runner.child, "ffmpeg");
+    runner.child.kill("SIGKILL");
+    await runner.exited;
+    await until(() => !children.some(isAlive));
+    expect(peer.framesOf("uploaded")).toEqual([]);
+  });
+
+  test("and the next start sweeps its folder of sockets", async () => {
+    await startEncoding();
+    expect(await socketFolders()).toHaveLength(1);
+    runner.child.kill("SIGKILL");
+    await runner.exited;
+    runner = startRunner();
+    await until(() => runner.output().includes("runner ready"));
+    expect(await socketFolders()).toEqual([]);
+  });
 });
 
 test("with MMF_EXIT_WITH_PARENT it ends when its standard input closes", async () => {
@@ -139,6 +242,55 @@ test("health and metrics tell what it does", async () => {
   expect(health.status).toBe(200);
   expect(await health.json()).toMatchObject({ runnerId: "runner-under-test", encoder: "x264", stopped: null });
   expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain("runner_pulling");
+});
+
+describe("with an ffmpeg that fails", () => {
+  const broken = () => ffmpegThat('echo "the card fell off the bus" >&2; exit 1');
+  const failedFiles = () => peer.framesOf("failed").length;
+
+  test("it stops pulling after three different assets, says why, and stays up until it is told to end", async () => {
+    peer = await startPeer({ source: await readFile(join(folder.path, "short.mp4")) });
+    for (let n = 1; n <= 4; n++) peer.enqueue(`message-${n}`, jobMessage(n));
+    runner = startRunner(["--health-port", "0"], { FFMPEG_PATH: await broken() });
+    await until(() => runner.output().includes("has stopped pulling jobs"));
+    expect(peer.framesOf("failed")).toMatchObject(Array(3).fill({ code: "ENCODER_FAILED", retryable: true }));
+    expect(peer.journal.filter((entry) => entry === "pull")).toHaveLength(3);
+    const port = /"healthPort":(\d+)/.exec(runner.output())?.[1];
+    const health = await fetch(`http://127.0.0.1:${port}/healthz`);
+    expect(health.status).toBe(503);
+    expect(await health.text()).toContain("the card fell off the bus");
+    expect(await socketFolders()).toEqual([]);
+    runner.child.kill("SIGTERM");
+    expect(await runner.exited).toBe(1);
+  });
+
+  test("one asset, however often, does not make it unfit; a draining one exits with 0", async () => {
+    peer = await startPeer({ source: await readFile(join(folder.path, "short.mp4")) });
+    for (let n = 1; n <= 4; n++) peer.enqueue(`message-${n}`, jobMessage(1));
+    runner = startRunner(["--drain"], { FFMPEG_PATH: await broken() });
+    expect(await runner.exited).toBe(0);
+    expect(failedFiles()).toBe(4);
+  });
+});
+
+test("SIGUSR2 lets the running job end, pulls no more, and ends well", async () => {
+  const source = await readFile(join(folder.path, "short.mp4"));
+  let told = false;
+  peer = await startPeer({
+    source,
+    // In the middle of the job, wherever that is on this machine.
+    onPut: () => {
+      if (!told) runner.child.kill("SIGUSR2");
+      told = true;
+      return false;
+    },
+  });
+  for (let n = 1; n <= 2; n++) peer.enqueue(`message-${n}`, jobMessage(n));
+  runner = startRunner();
+  expect(await runner.exited).toBe(0);
+  expect(peer.framesOf("uploaded")).toHaveLength(1);
+  expect(peer.framesOf("release")).toEqual([]);
+  expect(peer.journal.filter((entry) => entry.startsWith("ack"))).toEqual(["ack:message-1"]);
 });
 
 test("bad settings are named, and end it with 2", async () => {

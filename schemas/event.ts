@@ -20,6 +20,9 @@ export const UploadSource = z.discriminatedUnion("kind", [
 ]);
 export type UploadSource = z.infer<typeof UploadSource>;
 
+/** 0–100, higher first. */
+export const Priority = z.int().min(0).max(100);
+
 /** What an upload webhook declares about a file. */
 export const UploadDeclaration = z.strictObject({
   fileId: FileId,
@@ -28,8 +31,8 @@ export const UploadDeclaration = z.strictObject({
   fileName: FileName,
   sizeBytes: FileSizeBytes,
   sha256: Sha256Hex.optional(),
-  /** 0–100; editors' rush jobs go first. */
-  priority: z.int().min(0).max(100).optional(),
+  /** Editors' rush jobs go first. */
+  priority: Priority.optional(),
   source: UploadSource,
 });
 export type UploadDeclaration = z.infer<typeof UploadDeclaration>;
@@ -155,6 +158,7 @@ export const AssetEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("StepOverdue"), ...stepFact }),
 
   z.object({ type: z.literal("RetryRequested") }),
+  z.object({ type: z.literal("PriorityChanged"), priority: Priority }),
   z.object({ type: z.literal("CancelRequested") }),
   z.object({ type: z.literal("DeleteRequested") }),
   z.object({ type: z.literal("UndeleteRequested") }),

@@ -1,5 +1,6 @@
 /** A runner without ffmpeg: claims a pipeline's job over its socket and uploads made-up renditions, as the protocol has it. */
 import type { PartDigest } from "../schemas/checksum.ts";
+import type { FailureCode } from "../schemas/failure.ts";
 import { ObjectFrame, type RunnerFrame } from "../schemas/runner-protocol.ts";
 import { compositeOf, hexOf, partRanges } from "../workers/stores/part-digest.ts";
 import { bodyOf, content, type Pipeline, wasabi } from "./pipeline-worker.ts";
@@ -35,18 +36,39 @@ async function connect(pipeline: Encoded, jobId: string) {
   return { ask, close: () => webSocket.close() };
 }
 
+async function claim(pipeline: Encoded, runnerId: string) {
+  const { jobId, generation } = await pipeline.asset();
+  if (jobId === null) throw new Error("no job is offered");
+  const { ask, close } = await connect(pipeline, jobId);
+  const capabilities = { ffmpegVersion: "7", encoderReason: "" };
+  const granted = await ask({ type: "claim", generation, runnerId, encoder: "libx264", capabilities });
+  if (granted.type !== "granted") throw new Error("the claim was not granted");
+  return { ask, close, jobId, lease: granted.lease };
+}
+
+/** Claims the job that is offered, and tells that it failed. */
+export async function failEncode(pipeline: Pipeline, runnerId: string, code: FailureCode): Promise<void> {
+  const { ask, close, lease } = await claim(pipeline, runnerId);
+  await ask({ type: "failed", lease, code, message: `${runnerId} has trouble`, retryable: true });
+  close();
+}
+
+/** Claims the job that is offered, opens an upload, and is never heard of again. */
+export async function vanish(pipeline: Pipeline, runnerId: string): Promise<void> {
+  const { ask, close, jobId, lease } = await claim(pipeline, runnerId);
+  await ask({ type: "probed", lease, source: probe(360) });
+  const { key } = await opened(pipeline.door.openPart(jobId, lease, "360p"));
+  const uploadId = await wasabi.createMultipart(key);
+  await opened(pipeline.door.recordUpload(jobId, lease, "360p", { uploadId, partSizeBytes }));
+  close();
+}
+
 /**
  * Encodes whatever is lacking of a source of this height. What it uploads still has to be completed by a consumer.
  * @param rounds of different bytes: an encode is never quite the same twice
  */
 export async function encode(pipeline: Encoded, { height = 360, sizeBytes = 1_000, round = 1 } = {}): Promise<void> {
-  const { jobId, generation } = await pipeline.asset();
-  if (jobId === null) throw new Error("no job is offered");
-  const { ask, close } = await connect(pipeline, jobId);
-  const capabilities = { ffmpegVersion: "7", encoderReason: "" };
-  const granted = await ask({ type: "claim", generation, runnerId: "runner-1", encoder: "libx264", capabilities });
-  if (granted.type !== "granted") throw new Error("the claim was not granted");
-  const { lease } = granted;
+  const { ask, close, jobId, lease } = await claim(pipeline, "runner-1");
   const planned = await ask({ type: "probed", lease, source: probe(height) });
   if (planned.type !== "ladder") throw new Error("no ladder was planned");
   for (const [index, { quality, width, height: lines }] of planned.renditions.entries()) {

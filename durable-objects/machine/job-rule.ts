@@ -1,5 +1,6 @@
 /** Rules of the job machine: from an archived original to a whole ladder, and the ends an operator may choose. */
 import type { Job, JobState } from "../../schemas/asset-state.ts";
+import { queueOf } from "../../schemas/command.ts";
 import type { EventOf } from "../../schemas/event.ts";
 import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
 import { failJob, startArchive } from "./archive-rule.ts";
@@ -224,6 +225,21 @@ export const offerOverdue: JobRule<"StepOverdue"> = {
   says: "No runner has claimed the job: it is announced again, in case the message was lost.",
   to: [],
   run: reannounce(["queued"]),
+};
+
+/** A message cannot be moved from one queue to another; whoever finds the old one is told that the job is taken. */
+export const reprioritize: JobRule<"PriorityChanged"> = {
+  name: "reprioritize",
+  says: "An operator changes its priority: a job that waits for a runner is announced on the queue that this leads to.",
+  to: [],
+  run(draft, job, { priority }) {
+    if (priority === job.priority) return "ignored";
+    const queue = (of: number) => queueOf({ type: "EnqueueTranscode", priority: of });
+    const moves = queue(priority) !== queue(job.priority);
+    job.priority = priority;
+    if (moves && job.state === "archived" && job.transcode.phase === "queued") announceJob(draft, job);
+    return "applied";
+  },
 };
 
 export const retryOffer: JobRule<"RetryRequested"> = {

@@ -25,6 +25,7 @@ const late = {
   StepDue: ignore,
   StepOverdue: ignore,
   RetryRequested: ignore,
+  PriorityChanged: job.reprioritize,
   CancelRequested: ignore,
   DeleteRequested: job.beginGrace,
   UndeleteRequested: ignore,
@@ -77,5 +78,5 @@ export const jobTable: Table<JobState, Job, JobEvent> = {
   },
   cancelled: { ...late, LadderArchived: job.finishJob, RetryRequested: job.resumeJob },
   deleting: { ...late, DeleteRequested: ignore, UndeleteRequested: job.undelete, GraceElapsed: job.entomb },
-  deleted: { ...late, DeleteRequested: ignore },
+  deleted: { ...late, PriorityChanged: ignore, DeleteRequested: ignore },
 };

@@ -22,6 +22,7 @@ export type JobEvent =
       | "StepDue"
       | "StepOverdue"
       | "RetryRequested"
+      | "PriorityChanged"
       | "CancelRequested"
       | "DeleteRequested"
       | "UndeleteRequested"

@@ -165,6 +165,7 @@ function route(draft: Draft, event: AssetEvent): Verdict {
     case "TranscodeFailed":
     case "LeaseReleased":
     case "LeaseExpired":
+    case "PriorityChanged":
     case "CancelRequested":
     case "DeleteRequested":
     case "UndeleteRequested":

@@ -3,6 +3,7 @@
  * (a `progress` listener would), and its error message, which drops the encoders' own lines, is not relied on.
  */
 import ffmpeg from "fluent-ffmpeg";
+import { tiedToUs } from "./death-tie.ts";
 import type { EncodeCommand } from "./encode-command.ts";
 
 export type FfmpegProgress = { frame: number; fps: number; outTimeSeconds: number; speed: number };
@@ -61,8 +62,9 @@ export function startFfmpeg(
 
 export function fluentCommand(command: EncodeCommand, ffmpegPath: string): ffmpeg.FfmpegCommand {
   const run = ffmpeg({ source: command.input, stdoutLines: STDERR_TAIL_LINES });
-  run.setFfmpegPath(ffmpegPath);
-  surviveSpawnFailure(run);
+  const { program, leading } = tiedToUs(ffmpegPath);
+  run.setFfmpegPath(program);
+  adaptSpawn(run, leading);
   // Spread, as one array argument would be split at spaces.
   run.inputOptions(...spread(command.inputOptions));
   run.complexFilter(command.filterGraph);
@@ -74,17 +76,19 @@ export function fluentCommand(command: EncodeCommand, ffmpegPath: string): ffmpe
 }
 
 /**
- * When the process cannot be started at all, fluent-ffmpeg reads from output buffers that were never made and brings
- * the whole runner down. Empty ones stand in.
+ * Puts `leading` before ffmpeg's own arguments. And when the process cannot be started at all, fluent-ffmpeg reads from
+ * output buffers that were never made and brings the whole runner down: empty ones stand in.
  */
-function surviveSpawnFailure(run: object): void {
+function adaptSpawn(run: object, leading: readonly string[]): void {
   const inner = run as { _spawnFfmpeg: (...args: unknown[]) => void };
   const spawn = inner._spawnFfmpeg.bind(run);
   const noLines = { get: () => "" };
-  inner._spawnFfmpeg = (...args) => {
-    const ended = args.pop() as (error: unknown, stdout: unknown, stderr: unknown) => void;
-    spawn(...args, (error: unknown, stdout: unknown = noLines, stderr: unknown = noLines) =>
-      ended(error, stdout, stderr),
+  inner._spawnFfmpeg = (own, ...rest) => {
+    const ended = rest.pop() as (error: unknown, stdout: unknown, stderr: unknown) => void;
+    spawn(
+      [...leading, ...(own as string[])],
+      ...rest,
+      (error: unknown, stdout: unknown = noLines, stderr: unknown = noLines) => ended(error, stdout, stderr),
     );
   };
 }

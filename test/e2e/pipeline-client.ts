@@ -30,6 +30,7 @@ export interface Upload {
   projectName: string;
   fileName: string;
   sizeBytes: number;
+  priority?: number;
   source: { kind: "wasabi"; key: string } | { kind: "url"; url: string };
 }
 
@@ -175,6 +176,7 @@ export class PipelineClient {
     const upload: Upload = {
       ...named,
       sizeBytes: options.sizeBytes ?? (await stat(file)).size,
+      ...(options.priority === undefined ? {} : { priority: options.priority }),
       source: { kind: "wasabi", key },
     };
     const answer = await this.sendWebhook(upload);

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Asset } from "../../schemas/asset.ts";
+import { Priority } from "../../schemas/event.ts";
 import { FailureCode } from "../../schemas/failure.ts";
 import { FileId } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
@@ -27,6 +28,26 @@ export const retryAsset = route({
     });
     if (asset === null) throw noSuchAsset();
     if (outcome === "rejected") throw new Refusal("CONFLICT", reason ?? `The asset is ${asset.state}.`);
+    return reply(200, asset);
+  },
+});
+
+export const prioritizeAsset = route({
+  method: "POST",
+  path: "/v1/admin/assets/{fileId}/prioritize",
+  summary: "Change the priority of its encodes; a job that waits moves to the queue that this leads to.",
+  access,
+  params: z.strictObject({ fileId: FileId }),
+  body: z.strictObject({ priority: Priority }),
+  answers: { 200: Asset },
+  async handle({ env, caller, requestId }, { params: { fileId }, body: { priority } }) {
+    await assetFor(env, caller, fileId);
+    const { asset } = await assetDoor(env.ASSET, fileId).apply({
+      key: `prioritize:${requestId}`,
+      by: `admin:${caller.sub}`.slice(0, 200),
+      event: { type: "PriorityChanged", priority },
+    });
+    if (asset === null) throw noSuchAsset();
     return reply(200, asset);
   },
 });

@@ -1,6 +1,6 @@
 /** Every route of the API, in the order in which openapi.json tells them. Delivery has a door of its own. */
 import { z } from "zod";
-import { alerts, retryAsset } from "./admin.ts";
+import { alerts, prioritizeAsset, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
 import { assetWhy, evictAsset, pinAsset, promoteAsset, unpinAsset } from "./asset-order.ts";
@@ -42,6 +42,7 @@ export const routes: readonly Route[] = [
   runnerSource,
   agentCallback,
   retryAsset,
+  prioritizeAsset,
   promoteAsset,
   evictAsset,
   pinAsset,

@@ -30,6 +30,8 @@ export type PeerOptions = {
     response: ServerResponse,
     part: { quality: string; n: number; puts: number },
   ) => boolean;
+  /** Answers a read of the source in another way; true: done. */
+  onSource?: (request: IncomingMessage, response: ServerResponse) => boolean;
   onPost?: (path: string, body: unknown, response: ServerResponse) => boolean;
   partUrlTtlMs?: number;
 };
@@ -148,7 +150,10 @@ export async function startPeer(options: PeerOptions = {}) {
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url ?? "/", url);
-    if (pathname === "/source") return serveSource(request, response);
+    if (pathname === "/source") {
+      if (!options.onSource?.(request, response)) serveSource(request, response);
+      return;
+    }
     if (pathname.startsWith("/store/")) return storePart(request, response, pathname.slice("/store/".length));
     const text = (await readBody(request)).toString();
     const body: unknown = text === "" ? null : JSON.parse(text);
