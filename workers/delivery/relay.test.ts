@@ -51,7 +51,7 @@ function source(from: number, to: number, endsAt?: { byte: number; how: "break" 
 
 /** A relay of so many bytes whose rests `resume` makes. */
 function relayOf(lengthBytes: number, resume: (fromByte: number) => Source | null) {
-  const told = { resumedAt: [] as number[], causes: [] as string[], bytes: 0, broken: [] as string[] };
+  const told = { resumedAt: [] as number[], causes: [] as string[], bytes: 0, broken: [] as string[], exhausted: 0 };
   const relay: Relay = {
     span: { from: 0, to: lengthBytes - 1 },
     async resume(fromByte, cause) {
@@ -61,6 +61,9 @@ function relayOf(lengthBytes: number, resume: (fromByte: number) => Source | nul
     },
     onBytes(count) {
       told.bytes += count;
+    },
+    onExhausted() {
+      told.exhausted += 1;
     },
     onBroken: (cause) => told.broken.push(String(cause)),
   };
@@ -93,24 +96,24 @@ async function view(stream: ReadableStream<Uint8Array>): Promise<number> {
 test("a source that is slower than its viewer is never taken for a silent one", async () => {
   const lengthBytes = 200 * pieceBytes;
   const { relay, told } = relayOf(lengthBytes, neverResumed);
-  expect(await view(relayed(source(0, lengthBytes - 1).body, relay))).toBe(lengthBytes);
-  expect(told).toEqual({ resumedAt: [], causes: [], bytes: lengthBytes, broken: [] });
+  expect(await view(relayed(source(0, lengthBytes - 1).body, relay).stream)).toBe(lengthBytes);
+  expect(told).toEqual({ resumedAt: [], causes: [], bytes: lengthBytes, broken: [], exhausted: 0 });
 });
 
 test("a viewer who pauses for an hour is no silence of the source", async () => {
   const lengthBytes = 10 * pieceBytes;
   const { relay, told } = relayOf(lengthBytes, neverResumed);
-  const stream = relayed(source(0, lengthBytes - 1).body, relay);
+  const stream = relayed(source(0, lengthBytes - 1).body, relay).stream;
   await vi.advanceTimersByTimeAsync(3_600_000);
   expect(await view(stream)).toBe(lengthBytes);
-  expect(told).toEqual({ resumedAt: [], causes: [], bytes: lengthBytes, broken: [] });
+  expect(told).toEqual({ resumedAt: [], causes: [], bytes: lengthBytes, broken: [], exhausted: 0 });
 });
 
 test("a source that falls silent is let go, and carried on elsewhere to the byte", async () => {
   const lengthBytes = 40 * pieceBytes;
   const silent = source(0, lengthBytes - 1, { byte: 20 * pieceBytes, how: "silence" });
   const { relay, told } = relayOf(lengthBytes, (fromByte) => source(fromByte, lengthBytes - 1));
-  expect(await view(relayed(silent.body, relay))).toBe(lengthBytes);
+  expect(await view(relayed(silent.body, relay).stream)).toBe(lengthBytes);
   expect(told.resumedAt).toEqual([20 * pieceBytes]);
   expect(told.causes).toEqual(["Error: nothing came for 30000 ms"]);
   expect(told.broken).toEqual([]);
@@ -121,7 +124,7 @@ test("a silence that nobody can end breaks the response", async () => {
   const lengthBytes = 4 * pieceBytes;
   const { readable, writable } = new IdentityTransformStream();
   const { relay, told } = relayOf(lengthBytes, () => null);
-  await expect(view(relayed(readable, relay))).rejects.toThrow("no tier has the rest of this file");
+  await expect(view(relayed(readable, relay).stream)).rejects.toThrow("no tier has the rest of this file");
   expect(told.resumedAt).toEqual([0]);
   expect(told.broken).toEqual(["Error: no tier has the rest of this file"]);
   await expect(writable.getWriter().write(new Uint8Array(1))).rejects.toThrow();
@@ -132,7 +135,7 @@ test("a long viewing survives any number of faults, as long as each source suppl
   const breakingAfter = (fromByte: number) =>
     source(fromByte, lengthBytes - 1, { byte: Math.min(lengthBytes, fromByte + partBytes), how: "break" });
   const { relay, told } = relayOf(lengthBytes, breakingAfter);
-  expect(await view(relayed(breakingAfter(0).body, relay))).toBe(lengthBytes);
+  expect(await view(relayed(breakingAfter(0).body, relay).stream)).toBe(lengthBytes);
   expect(told.resumedAt).toEqual([1, 2, 3, 4].map((part) => part * partBytes));
 });
 
@@ -141,7 +144,8 @@ test("sources that break off after a little are given up after three more", asyn
   const breakingAfter = (fromByte: number) =>
     source(fromByte, lengthBytes - 1, { byte: fromByte + pieceBytes, how: "break" });
   const { relay, told } = relayOf(lengthBytes, breakingAfter);
-  await expect(view(relayed(breakingAfter(0).body, relay))).rejects.toThrow("broken off");
+  await expect(view(relayed(breakingAfter(0).body, relay).stream)).rejects.toThrow("broken off");
   expect(told.resumedAt).toEqual([1, 2, 3].map((piece) => piece * pieceBytes));
   expect(told.broken).toEqual(["Error: broken off"]);
+  expect(told.exhausted).toBe(1);
 });

@@ -10,6 +10,8 @@ export interface Relay {
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
   onBytes(count: number): void;
+  /** Tiers answered and broke off until no more are asked. */
+  onExhausted(cause: unknown): void;
   /** The response was broken off, by whichever side. */
   onBroken(cause: unknown): void;
 }
@@ -26,21 +28,27 @@ const PROGRESS_BYTES = 8 * 1024 * 1024;
 /** What a seeking player asks for at a time: asked for again, it is answered by the tier that works. */
 export const SMALL_BYTES = 256 * 1024;
 
-export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): ReadableStream<Uint8Array> {
+/** `ended`: when all was handed on, or it was broken off; null when there is nothing more to count then. */
+export interface Relayed {
+  stream: ReadableStream<Uint8Array>;
+  ended: Promise<void> | null;
+}
+
+export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relayed {
   const lengthBytes = relay.span.to - relay.span.from + 1;
   const { readable, writable } = new FixedLengthStream(lengthBytes);
   if (lengthBytes <= SMALL_BYTES) {
     // Past our own code, which would cost more than the bytes do.
     relay.onBytes(lengthBytes);
     void first.pipeTo(writable).catch((error: unknown) => relay.onBroken(error));
-    return readable;
+    return { stream: readable, ended: null };
   }
   const writer = writable.getWriter();
-  void pump(first, relay, writer).catch((error: unknown) => {
+  const ended = pump(first, relay, writer).catch((error: unknown) => {
     relay.onBroken(error);
     return writer.abort(error).catch(() => undefined);
   });
-  return readable;
+  return { stream: readable, ended };
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
@@ -54,7 +62,10 @@ async function pump(first: ReadableStream<Uint8Array>, relay: Relay, writer: Wri
     next += copied.bytes;
     if (next > to) return writer.close();
     if (copied.bytes >= PROGRESS_BYTES) resumptions = 0;
-    if (resumptions === MOST_RESUMPTIONS) throw copied.fault;
+    if (resumptions === MOST_RESUMPTIONS) {
+      relay.onExhausted(copied.fault);
+      throw copied.fault;
+    }
     body = await relay.resume(next, copied.fault);
   }
   throw new Error("no tier has the rest of this file");
