@@ -284,6 +284,25 @@ test("a condition that fails after the file was opened lets its body go", async 
   expect(cancelled).toHaveLength(1);
 });
 
+test.each([
+  ["does not answer", () => Promise.resolve({ match: () => new Promise(() => undefined) })],
+  ["cannot be opened", () => Promise.reject(new Error("no cache here"))],
+])("a location's cache that %s holds no viewer up", async (_how, open) => {
+  const seeded = await seedProxy({ placed: true });
+  const now = vi.spyOn(Date, "now").mockReturnValue(Math.floor(Date.now() / 60_000) * 60_000 + 1_000);
+  onTestFinished(() => now.mockRestore());
+  const url = await urlOf(seeded);
+  const view = async () => {
+    const response = await get(url);
+    return { bytes: await bodyOf(response), cached: response.headers.get("x-cache") };
+  };
+  for (let viewer = 0; viewer < 3; viewer++) await bodyOf(await call(url));
+  expect((await view()).cached).toBe("hit");
+  vi.stubGlobal("caches", { open });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect(await view()).toEqual({ bytes: seeded.bytes, cached: null });
+});
+
 test("a small proxy in demand is read from the location's cache, whole and by range, until its minute ends", async () => {
   const seeded = await seedProxy({ placed: true });
   const url = await urlOf(seeded);
