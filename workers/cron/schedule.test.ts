@@ -4,6 +4,8 @@ import { beforeEach, expect, test } from "vitest";
 import { edgeKey, proxyKey } from "../../schemas/key.ts";
 import { env, quality } from "../../test/door-worker.ts";
 import { openWasabiStub } from "../../test/wasabi-stub-worker.ts";
+import { unservedCause } from "../stores/delivery-count.ts";
+import { listAlerts, raiseAlert } from "../stores/incident.ts";
 import { noteUpload } from "../stores/open-upload.ts";
 import { handleScheduled } from "./schedule.ts";
 
@@ -58,4 +60,15 @@ test("an asset that does not answer may hold it", async () => {
   const silent = { getByName: () => ({ holdsUpload: () => Promise.reject(new Error("it moves")) }) };
   expect(await tick({ ASSET: silent as unknown as typeof env.ASSET })).toEqual(["old"]);
   expect(stub.aborted).toEqual([]);
+});
+
+test("nobody asking any more clears the alert of viewers who were not served, an hour after the last", async () => {
+  const alert = { cause: unservedCause, code: "WASABI_UNAVAILABLE", message: "down", fileId: null } as const;
+  const open = async () => (await listAlerts(env.CATALOGUE, 100)).filter(({ cause }) => cause === unservedCause).length;
+  await raiseAlert(env.CATALOGUE, alert, new Date(nowMs - hourMs).toISOString());
+  await tick();
+  expect(await open()).toBe(1);
+  await raiseAlert(env.CATALOGUE, alert, new Date(nowMs - hourMs - 1).toISOString());
+  await tick();
+  expect(await open()).toBe(0);
 });

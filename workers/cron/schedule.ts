@@ -6,6 +6,7 @@ import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import { decisionMs } from "../stores/clock.ts";
 import { type Env, readConfig } from "../stores/config.ts";
+import { clearStaleUnserved } from "../stores/delivery-count.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload, type OpenUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
@@ -21,6 +22,8 @@ const hourMs = 60 * 60_000;
 /** Far beyond a consumer's life, so that no upload under way is hit. */
 const abandonedAfterMs = 2 * hourMs;
 const uploadsAtOnce = 100;
+/** A viewer who cannot be served raises it again each minute. */
+const unservedStaleMs = hourMs;
 const keptRecordsMs = 90 * 24 * hourMs;
 
 const before = (nowMs: number, ageMs: number) => new Date(nowMs - ageMs).toISOString();
@@ -39,12 +42,18 @@ export async function handleScheduled(
     oldRecords: () => pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs)),
     ledgers: () => keepLedgers(env, nowMs),
     edgeStrangers: () => sweepEdgeStrangers(env, nowMs),
+    unservedAlert: () => clearUnserved(env, controller.scheduledTime),
     strayUploads: () => sweepStrayUploads(env, wasabiStore(wasabi), nowMs),
   };
   for (const [job, work] of Object.entries(jobs)) {
     // What one cannot do now keeps none of the others from its work; each comes again with the next tick.
     await work().catch((error: unknown) => log({ event: "timer.job-failed", job }, error));
   }
+}
+
+/** By the true clock, as delivery raises it: a stack that lives ahead of time would clear it at once. */
+function clearUnserved(env: Env, nowMs: number): Promise<void> {
+  return clearStaleUnserved(env.CATALOGUE, { at: before(nowMs, 0), lastRaisedBefore: before(nowMs, unservedStaleMs) });
 }
 
 /** One that cannot be aborted now is tried again at the next tick, and keeps nobody else waiting. */

@@ -1,11 +1,10 @@
 /** Delivery when tiers fail, break off, or are asked by many at once: real R2 binding and Asset object. */
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { call, config, env, problemOf, quality, type Seeded, seedProxy } from "../../test/door-worker.ts";
 import { openWasabiStub } from "../../test/wasabi-stub-worker.ts";
 import { signPlaybackUrl } from "../playback-url.ts";
 import type { Env } from "../stores/config.ts";
-import { deliveryCounts, recordServed } from "../stores/delivery-count.ts";
-import { listAlerts } from "../stores/incident.ts";
+import { clearAlert, listAlerts } from "../stores/incident.ts";
 
 async function urlOf(seeded: Seeded) {
   const url = await signPlaybackUrl(config.publicUrl, config.playbackKeys, {
@@ -175,34 +174,133 @@ test("Wasabi and the asset being down harm no hit", async () => {
   expect(wasabi.requests).toEqual([]);
 });
 
-test("nobody left to serve raises one alert, which serving again clears", async () => {
+const unservedAlerts = async () =>
+  (await listAlerts(env.CATALOGUE, 100)).filter(({ cause }) => cause === "delivery:unserved");
+
+test("nobody left to serve raises one alert, which serving again clears once it was not raised for minutes", async () => {
   const wasabi = openWasabiStub();
   const seeded = await seedProxy({ placed: true });
   wasabi.objects.set(seeded.wasabiKey, seeded);
   wasabi.broken = 503;
-  const url = await urlOf(seeded);
-  const unserved = async () =>
-    (await listAlerts(env.CATALOGUE, 100)).filter(({ cause }) => cause === "delivery:unserved");
+  const startedAtMs = Date.now() + 3_600_000;
+  const now = vi.spyOn(Date, "now").mockReturnValue(startedAtMs);
+  onTestFinished(() => now.mockRestore());
   const noTier = envWith({ PROXIES: noBucket });
   for (let viewer = 0; viewer < 3; viewer++) {
-    const response = await call(url, { env: noTier });
+    const response = await call(await urlOf(seeded), { env: noTier });
     expect(response.headers.get("retry-after")).toMatch(/^\d+$/);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     expect(await problemOf(response)).toMatchObject({ status: 503, code: "UNAVAILABLE" });
   }
-  expect(await unserved()).toMatchObject([{ code: "WASABI_UNAVAILABLE", times: 1, file_id: null }]);
+  expect(await unservedAlerts()).toMatchObject([
+    {
+      code: "WASABI_UNAVAILABLE",
+      times: 1,
+      file_id: null,
+      message: expect.stringContaining("R2 failed, and Wasabi failed"),
+    },
+  ]);
+  for (const [afterMinutes, open] of [
+    [2, 1],
+    [4, 1],
+    [8, 0],
+  ] as const) {
+    now.mockReturnValue(startedAtMs + afterMinutes * 60_000);
+    expect((await call(await urlOf(seeded))).status).toBe(200);
+    expect(await unservedAlerts(), `after ${afterMinutes} minutes`).toHaveLength(open);
+  }
+});
 
-  const served = { at: new Date().toISOString(), counts: [{ servedFrom: "r2", requests: 2, bytes: 10 }] };
-  const disproves = (atMs: number) => ({
-    cause: "delivery:unserved",
-    lastRaisedBefore: new Date(Date.now() + atMs).toISOString(),
+test("an asset that does not answer is not called a failure of Wasabi", async () => {
+  const seeded = await seedProxy({ placed: false });
+  await clearAlert(env.CATALOGUE, "delivery:unserved", new Date().toISOString());
+  const now = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 2 * 3_600_000);
+  onTestFinished(() => now.mockRestore());
+  const response = await call(await urlOf(seeded), { env: envWith({ ASSET: objectsWith({ deaf: true }) }) });
+  expect(await problemOf(response)).toMatchObject({ status: 503, code: "UNAVAILABLE" });
+  expect(await unservedAlerts()).toMatchObject([
+    { code: "UNAVAILABLE", message: expect.stringContaining("R2 has not, and its asset did not answer") },
+  ]);
+});
+
+test("R2 failing while Wasabi's object is being restored raises the alert; R2 merely having nothing does not", async () => {
+  const wasabi = openWasabiStub();
+  const seeded = await seedProxy({ placed: false });
+  await clearAlert(env.CATALOGUE, "delivery:unserved", new Date().toISOString());
+  const now = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 3 * 3_600_000);
+  onTestFinished(() => now.mockRestore());
+  const ref = { sizeBytes: 1_000, archive: null, edgePlaced: true, found: true };
+  const restoring = { getByName: () => ({ locateProxy: async () => ref }) } as unknown as DurableObjectNamespace;
+  const code = async (over: Partial<Env>) =>
+    (await problemOf(await call(await urlOf(seeded), { env: envWith({ ASSET: restoring, ...over }) }))).code;
+  expect(await code({})).toBe("UNAVAILABLE");
+  expect(await unservedAlerts()).toEqual([]);
+  expect(await code({ PROXIES: noBucket })).toBe("UNAVAILABLE");
+  expect(await unservedAlerts()).toMatchObject([{ code: "R2_UNAVAILABLE" }]);
+  expect(wasabi.requests).toEqual([]);
+});
+
+test.each([
+  ["failing raises the alert", 503, ["WASABI_UNAVAILABLE"], []],
+  ["proving its object gone tells the asset", null, [], ["ArchiveLost"]],
+])("no tier having the rest, Wasabi %s", async (_what, broken, codes, events) => {
+  const wasabi = openWasabiStub();
+  wasabi.broken = broken;
+  const seeded = await seedProxy({ placed: true, proxyBytes: large });
+  await clearAlert(env.CATALOGUE, "delivery:unserved", new Date().toISOString());
+  const now = vi.spyOn(Date, "now").mockReturnValue(Date.now() + (broken === null ? 5 : 4) * 3_600_000);
+  onTestFinished(() => now.mockRestore());
+  let reads = 0;
+  const honest = bucketWith((body) => cut(body, 200_000, new Error("gone")));
+  const bucket = {
+    get: (key: string, options: R2GetOptions) => (reads++ === 0 ? honest.get(key, options) : null),
+  } as unknown as R2Bucket;
+  const applied: string[] = [];
+  const response = await get(await urlOf(seeded), {
+    env: envWith({ PROXIES: bucket, ASSET: objectsWith({ applied }) }),
   });
-  await recordServed(env.CATALOGUE, { ...served, disproves: disproves(-60_000) });
-  expect(await unserved()).toHaveLength(1);
-  await recordServed(env.CATALOGUE, { ...served, disproves: disproves(60_000) });
-  expect(await unserved()).toEqual([]);
-  const counts = await deliveryCounts(env.CATALOGUE, served.at.slice(0, 10));
-  expect(counts.find(({ servedFrom }) => servedFrom === "r2")).toMatchObject({ requests: 4, bytes: 20 });
+  await expect(response.arrayBuffer()).rejects.toThrow();
+  await vi.waitFor(async () => {
+    expect((await unservedAlerts()).map(({ code }) => code)).toEqual(codes);
+    expect(applied.filter((type) => type !== "ProxyAccessed")).toEqual(events);
+  });
+});
+
+test("a condition that fails after the file was opened lets its body go", async () => {
+  const seeded = await seedProxy({ placed: true });
+  const cancelled: unknown[] = [];
+  const bucket = bucketWith(
+    (body) =>
+      new ReadableStream({
+        async cancel(reason) {
+          cancelled.push(reason);
+          await body.cancel(reason);
+        },
+      }),
+  );
+  const headers = { "if-unmodified-since": new Date(0).toUTCString() };
+  const response = await get(await urlOf(seeded), { env: envWith({ PROXIES: bucket }), headers });
+  expect(await problemOf(response)).toMatchObject({ status: 412, code: "PRECONDITION_FAILED" });
+  expect(cancelled).toHaveLength(1);
+});
+
+test.each([
+  ["does not answer", () => Promise.resolve({ match: () => new Promise(() => undefined) })],
+  ["cannot be opened", () => Promise.reject(new Error("no cache here"))],
+])("a location's cache that %s holds no viewer up", async (_how, open) => {
+  const seeded = await seedProxy({ placed: true });
+  const now = vi.spyOn(Date, "now").mockReturnValue(Math.floor(Date.now() / 60_000) * 60_000 + 1_000);
+  onTestFinished(() => now.mockRestore());
+  const url = await urlOf(seeded);
+  const view = async () => {
+    const response = await get(url);
+    return { bytes: await bodyOf(response), cached: response.headers.get("x-cache") };
+  };
+  for (let viewer = 0; viewer < 3; viewer++) await bodyOf(await call(url));
+  expect((await view()).cached).toBe("hit");
+  vi.stubGlobal("caches", { open });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect(await view()).toEqual({ bytes: seeded.bytes, cached: null });
 });
 
 test("a small proxy in demand is read from the location's cache, whole and by range, until its minute ends", async () => {

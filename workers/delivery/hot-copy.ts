@@ -4,6 +4,7 @@
  * and a small one that few watch, costs no look at all. Who asks has shown a valid signature already.
  */
 import type { EdgeKey } from "../../schemas/key.ts";
+import { within } from "../stores/deadline.ts";
 import { type RangeSpec, spanOf } from "./byte-range.ts";
 import type { Content } from "./delivery.ts";
 
@@ -13,6 +14,8 @@ const MINUTE_MS = 60_000;
 /** The cheapest order: a copy costs one more read of R2, and pays from the next request on. */
 const HOT_AFTER = 3;
 const KNOWN = 1_000;
+/** The viewer waits for it before R2 is asked, which would have answered in far less. */
+const ANSWER_TIMEOUT_MS = 300;
 
 interface Demand {
   minute: number;
@@ -34,8 +37,11 @@ export async function readHotCopy(key: EdgeKey, range: RangeSpec, nowMs: number)
   const span = spanOf(range, sizeBytes);
   if (span === null) return null;
   const headers = range.kind === "whole" ? {} : { range: `bytes=${span.from}-${span.to}` };
-  const cache = await caches.open("delivery-hot");
-  const found = await cache.match(new Request(addressOf(key, minute), { headers })).catch(() => undefined);
+  const found = await lookUp(new Request(addressOf(key, minute), { headers })).catch(() => {
+    // Counted anew, so that nobody else waits for a cache that is unwell.
+    demands.delete(key);
+    return undefined;
+  });
   if (found?.body == null) return null;
   const expected = range.kind === "whole" ? found.status === 200 : found.status === 206;
   if (!expected || found.headers.get("content-length") !== String(span.to - span.from + 1)) {
@@ -45,6 +51,16 @@ export async function readHotCopy(key: EdgeKey, range: RangeSpec, nowMs: number)
   demand.hits += 1;
   const lastModified = new Date(found.headers.get("last-modified") ?? Number.NaN);
   return { body: found.body, sizeBytes, span, lastModified, servedFrom: "cache" };
+}
+
+/** @throws what the cache does, or once it has not answered in time */
+async function lookUp(request: Request): Promise<Response | undefined> {
+  const looking = caches.open("delivery-hot").then((cache) => cache.match(request));
+  const late = () => new Error(`the cache gave no answer within ${ANSWER_TIMEOUT_MS} ms`);
+  return within(looking, ANSWER_TIMEOUT_MS, late).catch((error: unknown) => {
+    void looking.then((found) => found?.body?.cancel()).catch(() => undefined);
+    throw error;
+  });
 }
 
 /** Counts a hit on R2. @returns the making of the copy, when that is due now */

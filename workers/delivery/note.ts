@@ -3,6 +3,7 @@ import { type AssetDoor, assetDoor } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
+import { unservedCause } from "../stores/delivery-count.ts";
 import { raiseAlert } from "../stores/incident.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import type { Delivery } from "./delivery.ts";
@@ -10,9 +11,6 @@ import { onceIn } from "./once-in-a-while.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
-
-/** One alert for the deployment: when tiers fail, they fail for everybody. */
-export const unservedCause = "delivery:unserved";
 
 /** A viewing counts as one access an hour: retention counts in days. */
 export function noteAccess(delivery: Delivery): void {
@@ -31,10 +29,11 @@ export function noteLoss(delivery: Delivery, error: Error): void {
   noteEvent(delivery, "lost", MINUTE_MS, { type: "ArchiveLost", quality, jobId, message: error.message });
 }
 
-export function noteUnserved(delivery: Delivery, fault: unknown): void {
+/** @param why completes "could not be served:" */
+export function noteUnserved(delivery: Delivery, fault: unknown, why: string): void {
   const { env, target, nowMs } = delivery;
   const code = fault instanceof StoreFailure ? fault.code : "UNAVAILABLE";
-  const message = `A viewer's proxy could not be served: R2 has not, and Wasabi failed (proxies/${target.jobId}).`;
+  const message = `A viewer's proxy could not be served: ${why} (proxies/${target.jobId}).`;
   note(delivery, { name: "unserved", subject: "all", periodMs: MINUTE_MS }, async () => {
     const alert = { cause: unservedCause, code, message, fileId: null };
     const isNew = await raiseAlert(env.CATALOGUE, alert, new Date(nowMs).toISOString());

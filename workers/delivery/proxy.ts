@@ -6,10 +6,10 @@ import { log } from "../log.ts";
 import { verifyPlaybackUrl } from "../playback-url.ts";
 import { problemResponse, Refusal, type RequestFacts } from "../problem.ts";
 import { type Env, readConfig } from "../stores/config.ts";
-import { recordServed } from "../stores/delivery-count.ts";
+import { recordServed, unservedCause } from "../stores/delivery-count.ts";
 import { parseRange, whole } from "./byte-range.ts";
 import type { Content, Delivery } from "./delivery.ts";
-import { unservedCause } from "./note.ts";
+import { noteUnserved } from "./note.ts";
 import { ifRange, judge } from "./precondition.ts";
 import { cacheHeaders, contentHeaders, corsHeaders, preflightHeaders, proxyEtag } from "./proxy-headers.ts";
 import { type Relay, relayed } from "./relay.ts";
@@ -62,9 +62,10 @@ async function deliver(request: Request, url: URL, env: Env, ctx: Background, fa
     delivery.range = parseRange(headers.get("range"));
   }
   const content = await find(delivery);
-  const late = conditional(delivery, judge(headers, { etag, lastModified: content.lastModified }));
-  if (late !== null) await content.body?.cancel();
-  return late ?? answer(delivery, content);
+  const verdict = judge(headers, { etag, lastModified: content.lastModified });
+  // First, as a refusal is thrown.
+  if (verdict !== "proceed") void content.body?.cancel().catch(() => undefined);
+  return conditional(delivery, verdict) ?? answer(delivery, content);
 }
 
 async function rangeHolds(delivery: Delivery, headers: Headers): Promise<boolean> {
@@ -92,8 +93,14 @@ function answer(delivery: Delivery, content: Content): Response {
     // The copy in the location's cache is R2's.
     ...(servedFrom === "cache" ? { "x-served-from": "r2", "x-cache": "hit" } : { "x-served-from": servedFrom }),
   };
-  const stream = body === null ? null : relayed(body, relayOf(delivery, content));
-  return new Response(stream, { status: partial ? 206 : 200, headers });
+  const status = partial ? 206 : 200;
+  if (body === null) return new Response(null, { status, headers });
+  const { stream, ended } = relayed(body, relayOf(delivery, content));
+  const record = () => recordTally(env, ctx, counter.ended(servedFrom, Date.now()), facts);
+  // Kept alive so that the end is seen even where the viewer leaves first.
+  if (ended !== null) ctx.waitUntil(ended.then(record));
+  else record();
+  return new Response(stream, { status, headers });
 }
 
 function relayOf(delivery: Delivery, { span, servedFrom }: Content): Relay {
@@ -102,29 +109,48 @@ function relayOf(delivery: Delivery, { span, servedFrom }: Content): Relay {
     log({ event: "delivery.broken-off", ...delivery.facts, servedFrom: tier, atByte }, cause);
   return {
     span,
-    onBytes: (bytes) => counter.bytes(tier, bytes),
+    onBytes(bytes) {
+      const nowMs = Date.now();
+      counter.bytes(tier, bytes, nowMs);
+      recordTally(delivery.env, delivery.ctx, counter.due(nowMs), delivery.facts);
+    },
+    onExhausted: (cause) => noteUnserved(nowOf(delivery), cause, "its tiers answer and break off again and again"),
     onBroken: (cause) => tell(null, cause),
     async resume(from, cause) {
       tell(from, cause);
-      const rest = await findRest(delivery, tier, { from, to: span.to });
+      const rest = await findRest(nowOf(delivery), tier, { from, to: span.to });
       if (rest !== null) tier = rest.servedFrom;
       return rest?.body ?? null;
     },
   };
 }
 
+/** A response may last for hours; what is noted of it then happens then. */
+const nowOf = (delivery: Delivery): Delivery => ({ ...delivery, nowMs: Date.now() });
+
 function count(env: Env, ctx: Background, outcome: Outcome, facts: RequestFacts): void {
   const nowMs = Date.now();
-  const ended = counter.request(outcome, nowMs);
-  if (ended === null) return;
-  log({ event: "delivery.served", tiers: ended });
-  const failed = (error: unknown) => log({ event: "delivery.note-failed", ...facts, note: "count" }, error);
-  ctx.waitUntil(recordServed(env.CATALOGUE, servedOf(ended, nowMs)).catch(failed));
+  recordTally(env, ctx, counter.due(nowMs), facts);
+  counter.request(outcome, nowMs);
+}
+
+function recordTally(env: Env, ctx: Background, tally: Tally | null, facts: RequestFacts): void {
+  if (tally === null) return;
+  const nowMs = Date.now();
+  const recording = recordServed(env.CATALOGUE, servedOf(tally, nowMs)).then(
+    () => log({ event: "delivery.served", tiers: tally }),
+    (error: unknown) => {
+      counter.putBack(tally, nowMs);
+      log({ event: "delivery.note-failed", ...facts, note: "count" }, error);
+    },
+  );
+  ctx.waitUntil(recording);
 }
 
 function servedOf(tally: Tally, nowMs: number) {
   const iso = (atMs: number) => new Date(atMs).toISOString();
   const counts = Object.entries(tally).map(([servedFrom, count]) => ({ servedFrom, ...count }));
-  const disproves = tally.none === undefined ? { cause: unservedCause, lastRaisedBefore: iso(nowMs - CALM_MS) } : null;
+  const served = Object.keys(tally).some((outcome) => outcome !== "none");
+  const disproves = served ? { cause: unservedCause, lastRaisedBefore: iso(nowMs - CALM_MS) } : null;
   return { at: iso(nowMs), counts, disproves };
 }

@@ -10,34 +10,45 @@ export interface Relay {
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
   onBytes(count: number): void;
+  /** Tiers answered and broke off until no more are asked. */
+  onExhausted(cause: unknown): void;
   /** The response was broken off, by whichever side. */
   onBroken(cause: unknown): void;
 }
 
 /** Network streams come in pieces of 4 KiB, each of which would cost a turn; many responses are under way at once. */
 const CHUNK_BYTES = 128 * 1024;
+/** What a source may take for one chunk: below some 4 KB/s it counts as silent. */
 const SILENCE_MS = 30_000;
 /** More would be a tier that answers and breaks off for ever. */
 const MOST_RESUMPTIONS = 3;
+/** A source that has supplied so much works: its next fault is the first of its kind. */
+const PROGRESS_BYTES = 8 * 1024 * 1024;
 
 /** What a seeking player asks for at a time: asked for again, it is answered by the tier that works. */
 export const SMALL_BYTES = 256 * 1024;
 
-export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): ReadableStream<Uint8Array> {
+/** `ended`: when all was handed on, or it was broken off; null when there is nothing more to count then. */
+export interface Relayed {
+  stream: ReadableStream<Uint8Array>;
+  ended: Promise<void> | null;
+}
+
+export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relayed {
   const lengthBytes = relay.span.to - relay.span.from + 1;
   const { readable, writable } = new FixedLengthStream(lengthBytes);
   if (lengthBytes <= SMALL_BYTES) {
     // Past our own code, which would cost more than the bytes do.
     relay.onBytes(lengthBytes);
     void first.pipeTo(writable).catch((error: unknown) => relay.onBroken(error));
-    return readable;
+    return { stream: readable, ended: null };
   }
   const writer = writable.getWriter();
-  void pump(first, relay, writer).catch((error: unknown) => {
+  const ended = pump(first, relay, writer).catch((error: unknown) => {
     relay.onBroken(error);
     return writer.abort(error).catch(() => undefined);
   });
-  return readable;
+  return { stream: readable, ended };
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
@@ -50,7 +61,11 @@ async function pump(first: ReadableStream<Uint8Array>, relay: Relay, writer: Wri
     const copied = await copy(body, writer, to + 1 - next, relay.onBytes);
     next += copied.bytes;
     if (next > to) return writer.close();
-    if (resumptions === MOST_RESUMPTIONS) throw copied.fault;
+    if (copied.bytes >= PROGRESS_BYTES) resumptions = 0;
+    if (resumptions === MOST_RESUMPTIONS) {
+      relay.onExhausted(copied.fault);
+      throw copied.fault;
+    }
     body = await relay.resume(next, copied.fault);
   }
   throw new Error("no tier has the rest of this file");
@@ -64,19 +79,17 @@ async function copy(
   onBytes: (count: number) => void,
 ): Promise<{ bytes: number; fault: unknown }> {
   const reader = chunkReader(body, CHUNK_BYTES);
-  const watch = watchSilence(() => void reader.cancel(silent()).catch(() => undefined));
+  const watch = watchSilence();
   let bytes = 0;
   try {
     while (bytes < wantedBytes) {
       let chunk: Uint8Array | null;
-      watch.reading = true;
       try {
-        chunk = await reader.next(wantedBytes - bytes);
+        chunk = await watch.during(reader.next(wantedBytes - bytes));
       } catch (fault) {
         return { bytes, fault };
       }
-      watch.reading = false;
-      if (chunk === null) return { bytes, fault: watch.fired ? silent() : new Error("the body ended early") };
+      if (chunk === null) return { bytes, fault: new Error("the body ended early") };
       // Before it is written: from then on the chunk is the stream's.
       const { length } = chunk;
       await writer.write(chunk);
@@ -91,18 +104,28 @@ async function copy(
   }
 }
 
-const silent = () => new Error(`nothing came for ${SILENCE_MS} ms`);
-
-/** One timer for the whole body: a viewer that does not read is no silence of the source. */
-function watchSilence(onSilence: () => void) {
-  const watch = { reading: false, fired: false, stop: () => clearInterval(timer) };
-  let wasReading = false;
+/**
+ * One timer for the whole body, not one a chunk. Each read begins the silence anew, so that neither a slow source nor a
+ * viewer that does not read looks like one.
+ */
+function watchSilence() {
+  let ticks = 0;
+  let giveUp = (_fault: Error): void => undefined;
   const timer = setInterval(() => {
-    if (watch.reading && wasReading) {
-      watch.fired = true;
-      onSilence();
-    }
-    wasReading = watch.reading;
+    ticks += 1;
+    // The first tick comes at any moment of its half.
+    if (ticks === 3) giveUp(new Error(`nothing came for ${SILENCE_MS} ms`));
   }, SILENCE_MS / 2);
-  return watch;
+  return {
+    /** @throws what the read does, or once it has taken too long, even if it never ends. */
+    during<Value>(read: Promise<Value>): Promise<Value> {
+      ticks = 0;
+      // Not Promise.race with one long promise: that would keep every chunk in memory until the body ends.
+      return new Promise((resolve, reject) => {
+        giveUp = reject;
+        read.then(resolve, reject);
+      });
+    },
+    stop: () => clearInterval(timer),
+  };
 }

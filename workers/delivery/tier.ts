@@ -5,6 +5,7 @@ import { log } from "../log.ts";
 import type { PlaybackTarget } from "../playback-url.ts";
 import { Refusal } from "../problem.ts";
 import { within } from "../stores/deadline.ts";
+import { StoreFailure } from "../stores/store-failure.ts";
 import { ArchiveLoss, readArchive } from "./archive-read.ts";
 import { type ByteSpan, spanOf } from "./byte-range.ts";
 import type { Content, Delivery, ServedFrom } from "./delivery.ts";
@@ -23,12 +24,14 @@ export async function find(delivery: Delivery): Promise<Content> {
     noteAccess(delivery);
     return hot;
   }
+  let edgeFault: StoreFailure | null = null;
   const read: EdgeRead | null = await readEdge(env.PROXIES, key, { range, headOnly }).catch((error: unknown) => {
     log({ event: "delivery.tier-failed", ...facts, code: "R2_UNAVAILABLE" }, error);
+    edgeFault = edgeFailure(error);
     return null;
   });
   if (read?.outcome === "outside") throw outside(read.sizeBytes);
-  if (read?.outcome !== "found") return findInArchive(delivery, read !== null);
+  if (read?.outcome !== "found") return findInArchive(delivery, edgeFault);
   const { body, sizeBytes, span, uploaded } = read;
   if (!headOnly) {
     noteAccess(delivery);
@@ -39,26 +42,31 @@ export async function find(delivery: Delivery): Promise<Content> {
   return { body, sizeBytes, span, lastModified: uploaded, servedFrom: "r2" };
 }
 
-async function findInArchive(delivery: Delivery, missedInEdge: boolean): Promise<Content> {
+/** @param edgeFault null when R2 answered that it has not */
+async function findInArchive(delivery: Delivery, edgeFault: StoreFailure | null): Promise<Content> {
   const { config, target, range, headOnly } = delivery;
+  const edge = edgeFault === null ? "R2 has not" : "R2 failed";
   const location = await locate(doorOf(delivery), target).catch((cause: unknown) => {
-    noteUnserved(delivery, cause);
+    noteUnserved(delivery, cause, `${edge}, and its asset did not answer where Wasabi has it`);
     throw new Refusal("UNAVAILABLE", "This proxy cannot be found now. Try again shortly.", { cause });
   });
   if (!location.found) throw location.superseded ? superseded() : new Refusal("NOT_FOUND", "There is no such proxy.");
   const { archive } = location;
-  if (archive === null) throw new Refusal("UNAVAILABLE", "This proxy is being restored. Try again shortly.");
+  if (archive === null) {
+    if (edgeFault !== null) noteUnserved(delivery, edgeFault, `${edge}, and Wasabi's object is being restored`);
+    throw new Refusal("UNAVAILABLE", "This proxy is being restored. Try again shortly.", { cause: edgeFault });
+  }
   const span = spanOf(range, archive.sizeBytes);
   if (span === null) throw outside(archive.sizeBytes);
   const body = await readArchive(config.wasabi, archive, { span, headOnly }).catch((error: unknown) => {
     // Until the asset knows, every URL that it signs ends here.
     if (error instanceof ArchiveLoss) noteLoss(delivery, error);
-    else noteUnserved(delivery, error);
+    else noteUnserved(delivery, error, `${edge}, and Wasabi failed`);
     if (error instanceof ArchiveLoss && error.replaced) throw superseded();
     throw new Refusal("UNAVAILABLE", "No tier can serve this proxy now. Try again shortly.", { cause: error });
   });
   // R2 failing is no reason to place what lies there already.
-  if (!headOnly && (missedInEdge || !location.edgePlaced)) noteMiss(delivery);
+  if (!headOnly && (edgeFault === null || !location.edgePlaced)) noteMiss(delivery);
   return { body, sizeBytes: archive.sizeBytes, span, lastModified: null, servedFrom: "wasabi" };
 }
 
@@ -84,23 +92,29 @@ export async function findRest(
     const body = await readArchive(config.wasabi, location.archive, { span: { from, to }, headOnly: false });
     return { body, servedFrom: "wasabi" } as const;
   };
+  let fault: unknown = null;
   for (const read of brokenOff === "r2" ? [inArchive, inEdge] : [inEdge, inArchive]) {
     const rest = await read().catch((error: unknown) => {
       log({ event: "delivery.tier-failed", ...delivery.facts, code: codeOf(read === inEdge) }, error);
+      if (error instanceof ArchiveLoss) noteLoss(delivery, error);
+      else fault = read === inEdge ? edgeFailure(error) : error;
       return null;
     });
     if (rest !== null) return rest;
   }
+  // Without a fault, it was deleted or replaced meanwhile.
+  if (fault !== null) noteUnserved(delivery, fault, "it broke off, and no tier has the rest");
   return null;
 }
 
 const codeOf = (isEdge: boolean) => (isEdge ? "R2_UNAVAILABLE" : "WASABI_UNAVAILABLE");
+const edgeFailure = (cause: unknown) => new StoreFailure("R2_UNAVAILABLE", "R2 failed.", { cause });
 
 function superseded(): Refusal {
   return new Refusal("SUPERSEDED", "A newer rendition has replaced this one. Ask for a new playback URL.");
 }
 
-function locate(door: AssetDoor, target: PlaybackTarget): Promise<ProxyLocation> {
+async function locate(door: AssetDoor, target: PlaybackTarget): Promise<ProxyLocation> {
   const late = () => new Error(`the asset gave no answer within ${OBJECT_TIMEOUT_MS} ms`);
   return within(door.locateProxy(target.quality, target.jobId), OBJECT_TIMEOUT_MS, late);
 }

@@ -6,7 +6,10 @@ const add = `
 INSERT INTO delivery_counts (day, served_from, requests, bytes) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (day, served_from) DO UPDATE SET requests = requests + ?3, bytes = bytes + ?4`;
 
-const clearUnserved = `
+/** One alert for the deployment: when tiers fail, they fail for everybody. */
+export const unservedCause = "delivery:unserved";
+
+const clearUnraised = `
 UPDATE alerts SET cleared_at = ?2 WHERE cause = ?1 AND cleared_at IS NULL AND last_at < ?3`;
 
 export interface Served {
@@ -22,8 +25,16 @@ export async function recordServed(database: D1Database, { at, counts, disproves
     database.prepare(add).bind(at.slice(0, 10), servedFrom, requests, bytes),
   );
   const clearing =
-    disproves === null ? [] : [database.prepare(clearUnserved).bind(disproves.cause, at, disproves.lastRaisedBefore)];
+    disproves === null ? [] : [database.prepare(clearUnraised).bind(disproves.cause, at, disproves.lastRaisedBefore)];
   await answered(database.batch([...adding, ...clearing]));
+}
+
+/** Where nobody asks any more, nothing is served that would disprove the alert. */
+export async function clearStaleUnserved(
+  database: D1Database,
+  { at, lastRaisedBefore }: { at: string; lastRaisedBefore: string },
+): Promise<void> {
+  await answered(database.prepare(clearUnraised).bind(unservedCause, at, lastRaisedBefore).run());
 }
 
 const CountRow = z.object({ day: z.string(), served_from: z.string(), requests: z.int(), bytes: z.int() });
