@@ -169,7 +169,7 @@ async function main(): Promise<number> {
     await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
-    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings.decode);
+    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings);
     const encoder = encoderInUse({
       first: await probe(),
       probe,
