@@ -127,8 +127,9 @@ function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }
         settle,
         api: { url: settings.apiUrl, token: settings.runnerToken },
         runnerId: settings.runnerId,
-        encoder: await encoder.forJob(),
+        encoder: await encoder.forJob(shutdown),
         probeEncoder: () => encoder.probeAgain(),
+        onFewerOutputs: (outputsAtOnce) => encoder.tookFewer(outputsAtOnce),
         binaries,
         timing: jobTiming,
         shutdown,
@@ -175,7 +176,8 @@ async function main(): Promise<number> {
       probe,
       retryAfterMs: encoderRetryMs,
       nowMs: () => performance.now(),
-      onChange: ({ kind, reason }) => log.warn({ encoder: kind, because: reason }, "another encoder is in use now"),
+      onChange: ({ kind, reason, outputsAtOnce }) =>
+        log.warn({ encoder: kind, because: reason, outputsAtOnce }, "another encoder, or less of it, is in use now"),
     });
     const { runnerId } = settings;
     let stopped: string | null = null;

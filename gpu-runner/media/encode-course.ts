@@ -7,7 +7,7 @@ import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
 import { afterRefusal, chooseGraph, kindOf, type RefusedRun } from "./encode-batch.ts";
 import type { PictureGraph } from "./encode-command.ts";
-import { EncodeError } from "./encode-failure.ts";
+import { aborted, EncodeError } from "./encode-failure.ts";
 import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
 
 export type EncodeLog = Record<"info" | "warn" | "error", (fields: Record<string, unknown>, message: string) => void>;
@@ -18,6 +18,8 @@ export type EncodeCourseOptions = {
   binaries: Binaries;
   /** Asked once in a job at most, after the encoder refused it. May reject: then no encoder may be used. */
   probeEncoder?: () => Promise<EncoderChoice>;
+  /** Told once a run has ended well with fewer renditions than NVENC was thought to take. */
+  onFewerOutputs?: (outputsAtOnce: number) => void;
   signal: AbortSignal;
   log: EncodeLog;
 };
@@ -26,6 +28,7 @@ export class EncodeCourse {
   encoder: EncoderChoice;
   private readonly options: EncodeCourseOptions;
   private probedAgain = false;
+  private fewerOutputs: number | null = null;
   /** The run that the card's graph spoilt, by the kind that it was proven for. */
   private spoilt: { kind: string; why: string } | null = null;
 
@@ -58,19 +61,31 @@ export class EncodeCourse {
         this.leaveGpuGraph(run.outputs, reason);
         return;
       case "fewer":
+        this.encoder = next.encoder;
+        this.fewerOutputs = next.encoder.outputsAtOnce ?? null;
+        return;
       case "other-encoder":
         this.encoder = next.encoder;
         return;
       case "probe-again":
         this.probedAgain = true;
-        this.encoder = (await this.options.probeEncoder?.().catch(noEncoder)) ?? this.encoder;
+        this.fewerOutputs = null;
+        this.encoder = (await this.probeEncoder()) ?? this.encoder;
     }
   }
 
   /** A run made whole renditions. Only now is a spoilt one the fault of the card's graph, and not the source's or NVENC's. */
   succeeded(): void {
-    if (this.spoilt === null || this.encoder.kind !== "nvenc") return;
-    this.encoder.gpuProofs?.remember(this.spoilt.kind, `failed in a job: ${this.spoilt.why}`);
+    if (this.encoder.kind !== "nvenc") return;
+    if (this.fewerOutputs !== null) this.options.onFewerOutputs?.(this.fewerOutputs);
+    this.fewerOutputs = null;
+    if (this.spoilt !== null) this.encoder.gpuProofs?.remember(this.spoilt.kind, `failed in a job: ${this.spoilt.why}`);
+  }
+
+  /** The probe is every job's, and goes on; a job that is stopped does not wait for it. */
+  private async probeEncoder(): Promise<EncoderChoice | undefined> {
+    const { probeEncoder, signal } = this.options;
+    return await Promise.race([probeEncoder?.().catch(noEncoder), aborted(signal)]);
   }
 }
 

@@ -32,6 +32,10 @@ export type EncodeJobOptions = {
   probeEncoder?: () => Promise<EncoderChoice>;
   binaries: Binaries;
   onProbe: (source: SourceProbe) => void;
+  /** As soon as a rendition is proven whole, while others may still have to be encoded. */
+  onRendition?: (rendition: EncodedRendition) => void;
+  /** NVENC took no more than so many renditions at once. */
+  onFewerOutputs?: (outputsAtOnce: number) => void;
   /** About twice a second. */
   onProgress: (progress: EncodeProgress) => void;
   /** Aborting kills ffmpeg at once; the outcome is then ABORTED. */
@@ -170,8 +174,13 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     }
     if (failure) throw new EncodeError(failure);
     course.succeeded();
+    options.onCounts?.(countsOf(job.proxy, job.runs));
     for (const { plan, made, overflow } of result.renditions) {
-      if (made) done.push(encoded(plan, made.file));
+      if (made) {
+        const rendition = encoded(plan, made.file);
+        done.push(rendition);
+        options.onRendition?.(rendition);
+      }
       if (made?.partlyProven) {
         options.log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
       }

@@ -60,8 +60,12 @@ describe("a card with too few sessions", () => {
   test("is found in a job, where another took sessions since: fewer at once, the encoder stays", async () => {
     const { faked, runs } = await card({ sessions: 2 });
     const encoder: EncoderChoice = { kind: "nvenc", dialect: binaries.dialect, reason: "probed earlier" };
-    const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
+    const fewer: number[] = [];
+    const onFewerOutputs = (outputs: number) => void fewer.push(outputs);
+    const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy, onFewerOutputs });
     expect(qualities(made)).toEqual(LADDER);
+    // Not of the three that were refused too.
+    expect(fewer).toEqual([2]);
     expect(await runs()).toEqual(["4 cpu job=yes", "3 cpu job=yes", "2 cpu job=yes", "2 cpu job=yes"]);
   });
 });
@@ -100,6 +104,22 @@ describe("an encoder that refuses a job", () => {
     expect(qualities(made)).toEqual(LADDER);
     expect(probes).toBe(1);
     expect((await runs()).filter((run) => run.endsWith("job=yes")).length).toBeGreaterThan(1);
+  });
+
+  test("does not hold a job that is stopped while the encoder is probed", async () => {
+    const { faked } = await card({ sessions: 0 });
+    const stop = new AbortController();
+    const { outcome } = await make(clip("card.mp4"), {
+      encoder: { kind: "nvenc", dialect: binaries.dialect, reason: "probed earlier", outputsAtOnce: 1 },
+      binaries: faked,
+      policy,
+      signal: stop.signal,
+      probeEncoder: () => {
+        stop.abort();
+        return new Promise(() => {});
+      },
+    });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ABORTED" } });
   });
 
   test("fails the job where no other may be used", async () => {
