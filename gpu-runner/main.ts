@@ -27,6 +27,7 @@ const shutdownLimitMs = 4_500;
 const unfitReminderMs = 5 * 60_000;
 /** A lost encoder is looked for again at the first job after this. */
 const encoderRetryMs = 5 * 60_000;
+const shutOutMs = 5 * 60_000;
 
 const exitCode = { ok: 0, failed: 1, badSettings: 2 } as const;
 
@@ -97,6 +98,7 @@ type Parts = {
   encoder: EncoderInUse;
   redact: (text: string) => string;
   board: JobBoard;
+  onWait: (reason: string | null) => void;
 };
 
 /** Rush jobs first. */
@@ -106,7 +108,7 @@ function queuesOf({ pullUrl, rushPullUrl, pullToken: token }: Settings): PullQue
   return [...rush, { setting: "MMF_PULL_URL", url: pullUrl }].map((one) => createPullQueue({ ...shared, ...one }));
 }
 
-function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }: Parts): Promise<LoopEnd> {
+function pullAndRun({ settings, log, endings, binaries, encoder, redact, board, onWait }: Parts): Promise<LoopEnd> {
   const { shutdown } = endings;
   return runnerLoop({
     queues: queuesOf(settings),
@@ -115,6 +117,8 @@ function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }
     drain: settings.drain,
     pollMs: settings.pollMs,
     backoff: pullBackoff,
+    shutOutMs,
+    onWait,
     ...endings,
     random: Math.random,
     log,
@@ -127,8 +131,9 @@ function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }
         settle,
         api: { url: settings.apiUrl, token: settings.runnerToken },
         runnerId: settings.runnerId,
-        encoder: await encoder.forJob(),
+        encoder: await encoder.forJob(shutdown),
         probeEncoder: () => encoder.probeAgain(),
+        onFewerOutputs: (outputsAtOnce) => encoder.tookFewer(outputsAtOnce),
         binaries,
         timing: jobTiming,
         shutdown,
@@ -169,13 +174,14 @@ async function main(): Promise<number> {
     await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
-    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings.decode);
+    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings);
     const encoder = encoderInUse({
       first: await probe(),
       probe,
       retryAfterMs: encoderRetryMs,
       nowMs: () => performance.now(),
-      onChange: ({ kind, reason }) => log.warn({ encoder: kind, because: reason }, "another encoder is in use now"),
+      onChange: ({ kind, reason, outputsAtOnce }) =>
+        log.warn({ encoder: kind, because: reason, outputsAtOnce }, "another encoder, or less of it, is in use now"),
     });
     const { runnerId } = settings;
     let stopped: string | null = null;
@@ -187,7 +193,10 @@ async function main(): Promise<number> {
     const { kind, reason } = encoder.current();
     const ready = { runnerId, encoder: kind, because: reason, ffmpeg: ffmpegVersion, healthPort };
     log.info(ready, "runner ready: pulling");
-    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, board });
+    const onWait = (why: string | null) => {
+      stopped = why;
+    };
+    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, board, onWait });
     if (end.type === "unfit") {
       stopped = end.reason;
       if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);

@@ -8,7 +8,7 @@ export type RunnerHealth = {
   encoder: Pick<EncoderChoice, "kind" | "reason">;
   ffmpegVersion: string;
   board: Pick<JobBoard, "running" | "totals">;
-  /** Why nothing is pulled any more; null while all is well. */
+  /** Why nothing is pulled, for now or for good; null while all is well. */
   stopped: string | null;
 };
 
@@ -40,7 +40,7 @@ export function runnerMetrics(health: RunnerHealth, facts: ProcessFacts): Metric
     ]),
     gauge(
       "pulling",
-      "1 while jobs are pulled, 0 once the runner has found itself unfit.",
+      "1 while jobs are pulled, 0 while the store refuses all, and once the runner has found itself unfit.",
       one(stopped === null ? 1 : 0),
     ),
     gauge("jobs_running", "Jobs under way.", one(running.length)),

@@ -1,4 +1,7 @@
-/** Notices a runner that is itself the trouble: it failed several different assets in a row. Pure. */
+/**
+ * Notices when it is not the assets that fail: a runner that is itself the trouble, and a store that lets nobody in, each
+ * by several different assets in a row. Pure.
+ */
 import type { FailureCode } from "../../schemas/failure.ts";
 import type { JobOutcome } from "./run-job.ts";
 
@@ -19,4 +22,21 @@ export function reasonToStop(streak: FailureStreak): string | null {
   if (streak.length < assetsInARow) return null;
   const last = streak.at(-1)?.message ?? "";
   return `failed ${streak.length} different assets in a row (${streak.map((failed) => failed.fileId).join(", ")}); last: ${last}`;
+}
+
+const assetsShutOut = 2;
+
+/** Assets whose originals nobody may read. The keys are the API's: they are mended there, and every job until then fails. */
+export type ShutOut = readonly string[];
+
+export function nextShutOut(shutOut: ShutOut, fileId: string, outcome: JobOutcome): ShutOut {
+  if (outcome.type === "done") return [];
+  if (outcome.type !== "failed" || outcome.code !== "WASABI_FORBIDDEN") return shutOut;
+  return [...shutOut.filter((failed) => failed !== fileId), fileId].slice(-assetsShutOut);
+}
+
+/** Why the runner should wait before it pulls another job; null while it need not. */
+export function reasonToWait(shutOut: ShutOut): string | null {
+  if (shutOut.length < assetsShutOut) return null;
+  return `the store refuses the originals of different assets in a row (last: ${shutOut.join(", ")}): check its keys`;
 }

@@ -55,7 +55,7 @@ const ladder: LadderPolicy = {
 };
 const backoff = { baseMs: 5, maxMs: 50 };
 
-async function start(options: PeerOptions = {}) {
+async function start(options: PeerOptions = {}, outputsAtOnce?: number) {
   peer = await startPeer({ source: short, ladder, ...options });
   const message = jobMessage();
   const shutdown = new AbortController();
@@ -69,7 +69,7 @@ async function start(options: PeerOptions = {}) {
     },
     api: { url: peer.url, token: apiToken },
     runnerId: "runner-1",
-    encoder,
+    encoder: outputsAtOnce === undefined ? encoder : { ...encoder, outputsAtOnce },
     binaries,
     timing: {
       ...jobTiming,
@@ -206,6 +206,46 @@ test("a store that takes no part fails the job, and the lease hears of it", asyn
   });
   expect(await outcome).toMatchObject({ type: "failed", code: "WASABI_UNAVAILABLE", retryable: true });
   expect(peer.framesOf("failed")[0]?.message).not.toContain("X-Amz");
+  await expectNothingLeft();
+});
+
+test("a rendition of an early run is told while the next is encoded, and is not lost when that fails", async () => {
+  const { outcome } = await start(
+    {
+      onPut: (request, response, { quality }) => {
+        if (quality !== "540p") return false;
+        request.resume();
+        response.writeHead(503).end("<Error><Code>SlowDown</Code></Error>");
+        return true;
+      },
+    },
+    1,
+  );
+  expect(await outcome).toMatchObject({ type: "failed", code: "WASABI_UNAVAILABLE" });
+  expect(peer.framesOf("uploaded")).toMatchObject([{ quality: "360p", frames: 50 }]);
+  expect(peer.journal.indexOf("frame:uploaded")).toBeLessThan(peer.journal.indexOf("frame:failed"));
+  expect(peer.journal.filter((entry) => entry === "frame:failed")).toHaveLength(1);
+  await expectNothingLeft();
+});
+
+test("a rendition that the object does not take ends the job, though others are still on their way", async () => {
+  const { outcome } = await start(
+    {
+      // The second run cannot end before the answer to the first's rendition is there.
+      onPut: (request, _response, { quality }) => {
+        if (quality === "540p") request.resume();
+        return quality === "540p";
+      },
+      answer: ({ frame }) =>
+        frame.type === "uploaded"
+          ? { type: "refused", seq: frame.seq, reason: "stale", message: "a newer job has it" }
+          : undefined,
+    },
+    1,
+  );
+  expect(await outcome).toMatchObject({ type: "lost", reason: "stale" });
+  expect(peer.framesOf("uploaded")).toHaveLength(1);
+  expect(peer.framesOf("failed")).toEqual([]);
   await expectNothingLeft();
 });
 

@@ -28,6 +28,8 @@ export type RunJobOptions = {
   encoder: EncoderChoice;
   /** After the encoder refused the job. */
   probeEncoder?: () => Promise<EncoderChoice>;
+  /** The encoder took fewer renditions at once than it was thought to. */
+  onFewerOutputs?: (outputsAtOnce: number) => void;
   binaries: Binaries;
   timing: JobTiming;
   /** Aborted with ShuttingDown. */
@@ -115,6 +117,7 @@ class GrantedJob {
   private readonly signal: AbortSignal;
   private readonly uploader: PartUploader;
   private readonly uploads = new Map<Quality, RenditionUpload>();
+  private readonly reports: Promise<void>[] = [];
   private sourceBytes = 0;
 
   constructor(grant: Grant, socket: JobSocket, options: RunJobOptions) {
@@ -145,9 +148,11 @@ class GrantedJob {
   async run(): Promise<JobOutcome> {
     try {
       const renditions = await this.encode();
-      await Promise.all(renditions.map((rendition) => this.report(rendition)));
+      await Promise.all(this.reports);
       return { type: "done", renditions: renditions.length };
     } catch (error) {
+      // What is whole already must be told before the failure ends the lease.
+      await Promise.race([Promise.allSettled(this.reports), whenAborted(this.signal)]);
       return await this.end(this.signal.aborted ? this.signal.reason : error);
     } finally {
       this.stop.abort(new ShuttingDown("the job is over"));
@@ -170,6 +175,8 @@ class GrantedJob {
         options.watch?.counts(counts);
       },
       onProbe: (source) => options.log.info({ source }, "probed"),
+      onRendition: (rendition) => this.beginReport(rendition),
+      ...(options.onFewerOutputs === undefined ? {} : { onFewerOutputs: options.onFewerOutputs }),
       onProgress: (progress) => this.tellProgress(progress),
       signal,
       log: {
@@ -204,6 +211,13 @@ class GrantedJob {
     const upload = this.uploader.open(plan.quality, plan.partSizeBytes);
     this.uploads.set(plan.quality, upload);
     return upload;
+  }
+
+  private beginReport(rendition: EncodedRendition): void {
+    const report = this.report(rendition);
+    this.reports.push(report);
+    // The rest need not be encoded when one cannot be told.
+    report.catch((error: unknown) => this.stop.abort(error));
   }
 
   private async report(rendition: EncodedRendition): Promise<void> {

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { assetsInARow, nextStreak, reasonToStop } from "./failure-streak.ts";
+import { assetsInARow, nextShutOut, nextStreak, reasonToStop, reasonToWait } from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
 import { createPullQueue, type PullQueue } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
@@ -11,7 +11,7 @@ let peer: Peer;
 afterEach(() => peer?.stop());
 
 const done: JobOutcome = { type: "done", renditions: 2 };
-const failedWith = (code: "ENCODER_FAILED" | "INVALID_MEDIA"): JobOutcome => ({
+const failedWith = (code: "ENCODER_FAILED" | "INVALID_MEDIA" | "WASABI_FORBIDDEN"): JobOutcome => ({
   type: "failed",
   code,
   message: "said the encoder",
@@ -40,6 +40,8 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
       drain: false,
       pollMs: 5,
       backoff: { baseMs: 1, maxMs: 5 },
+      shutOutMs: 5,
+      onWait: () => {},
       shutdown: shutdown.signal,
       finish: finish.signal,
       random: Math.random,
@@ -313,4 +315,67 @@ test("neither one bad asset, nor bad files, nor a success in between make a runn
   ]);
   expect(bad).toHaveLength(assetsInARow);
   expect(reasonToStop(bad)).toMatch(/a, b, c/);
+});
+
+test("a store that refuses different assets is tried with one at a time, after a wait each, until a job is done", async () => {
+  const events: string[] = [];
+  let running = 0;
+  let waits = 0;
+  let doneJobs = 0;
+  const loop = await start(
+    async () => {
+      events.push(`job beside ${running++}`);
+      // Shut until it has been waited for twice.
+      const outcome = waits < 2 ? failedWith("WASABI_FORBIDDEN") : done;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      running--;
+      if (outcome === done && ++doneJobs === 3) loop.stop();
+      return outcome;
+    },
+    {
+      concurrency: 2,
+      queues: [queueOf("normal", [1, 2, 3, 4, 5, 6, 7, 8, 9])],
+      onWait: (reason) => {
+        events.push(reason === null ? "goes on" : "waits");
+        if (reason !== null) waits++;
+      },
+    },
+  );
+  expect(await loop.begin()).toEqual({ type: "stopped" });
+  const shut = events.slice(events.indexOf("waits"));
+  expect(shut.slice(0, 6)).toEqual(["waits", "goes on", "job beside 0", "waits", "goes on", "job beside 0"]);
+  expect(shut.slice(6)).toContain("job beside 1");
+  expect(waits).toBe(2);
+});
+
+test("a runner that is told to stop while it waits for the store stops at once", async () => {
+  const waits: (string | null)[] = [];
+  const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), {
+    queues: [queueOf("normal", [1, 2, 3])],
+    shutOutMs: 600_000,
+    onWait: (reason) => {
+      waits.push(reason);
+      loop.stop();
+    },
+  });
+  expect(await loop.begin()).toEqual({ type: "stopped" });
+  expect(waits).toEqual([expect.stringContaining("check its keys"), null]);
+  expect(loop.outcomes).toHaveLength(2);
+});
+
+test("drain: does not wait for a store that refuses all, and says so", async () => {
+  const left = [1, 2, 3];
+  const queues = [queueOf("normal", left)];
+  const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), { drain: true, queues, shutOutMs: 600_000 });
+  expect(await loop.begin()).toMatchObject({ type: "unfit", reason: expect.stringContaining("check its keys") });
+  expect(left).toEqual([3]);
+});
+
+test("one asset that is refused again and again says nothing of the store", () => {
+  const forbidden = failedWith("WASABI_FORBIDDEN");
+  const same = nextShutOut(nextShutOut([], "a", forbidden), "a", forbidden);
+  expect(reasonToWait(same)).toBeNull();
+  expect(reasonToWait(nextShutOut(same, "b", failedWith("INVALID_MEDIA")))).toBeNull();
+  expect(reasonToWait(nextShutOut(same, "b", forbidden))).not.toBeNull();
+  expect(reasonToWait(nextShutOut(nextShutOut(same, "c", done), "b", forbidden))).toBeNull();
 });

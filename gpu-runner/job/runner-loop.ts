@@ -5,7 +5,14 @@
 import type { Logger } from "pino";
 import type { TranscodeMessage } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
-import { type FailureStreak, nextStreak, reasonToStop } from "./failure-streak.ts";
+import {
+  type FailureStreak,
+  nextShutOut,
+  nextStreak,
+  reasonToStop,
+  reasonToWait,
+  type ShutOut,
+} from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
 import { type PulledMessage, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome, RunJobOptions } from "./run-job.ts";
@@ -21,6 +28,10 @@ export type RunnerLoopOptions = {
   drain: boolean;
   pollMs: number;
   backoff: Backoff;
+  /** Pause after each job that a store refused which refuses everybody. */
+  shutOutMs: number;
+  /** Why nothing is pulled for now; null when that is over. */
+  onWait: (reason: string | null) => void;
   /** Aborted with ShuttingDown. */
   shutdown: AbortSignal;
   /** Aborted: nothing more is pulled, and the end comes when the jobs that run are over. */
@@ -50,9 +61,14 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   const slots = createSlots(options.concurrency);
   const running = new Set<Promise<void>>();
   let streak: FailureStreak = [];
+  let shutOut: ShutOut = [];
+  let waitIsDue = false;
   let only: JobOutcome | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
+
+  /** Whoever drains a queue waits for an end, not for a store. */
+  const reasonUnfit = () => reasonToStop(streak) ?? (options.drain ? reasonToWait(shutOut) : null);
 
   async function work(message: TranscodeMessage, settle: RunJobOptions["settle"]): Promise<void> {
     const outcome = await options.run(message, settle).catch((error: unknown): JobOutcome => {
@@ -61,6 +77,9 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     });
     trouble = outcome.type === "unreachable" ? trouble + 1 : 0;
     streak = nextStreak(streak, message.fileId, outcome);
+    const before = shutOut;
+    shutOut = nextShutOut(shutOut, message.fileId, outcome);
+    waitIsDue ||= shutOut !== before;
     only = outcome;
     options.onOutcome(message, outcome);
   }
@@ -97,16 +116,28 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     return { job };
   }
 
+  /** With the store shut, jobs are tried one at a time and far apart, so that few assets fail before somebody mends it. */
+  async function untilStoreMayBeOpen(): Promise<void> {
+    while (reasonToWait(shutOut) !== null && running.size > 0) await Promise.race(running);
+    const reason = reasonToWait(shutOut);
+    if (reason === null || !waitIsDue || options.drain) return;
+    waitIsDue = false;
+    options.log.error({ reason, waitMs: options.shutOutMs }, "no jobs are pulled for a while");
+    options.onWait(reason);
+    await pause(options.shutOutMs, noMore).finally(() => options.onWait(null));
+  }
+
   /** Pulls until there is a job, or no reason to go on pulling. */
   async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained"> {
-    while (reasonToStop(streak) === null) {
+    for (;;) {
+      await untilStoreMayBeOpen();
+      if (reasonUnfit() !== null) return "unfit";
       if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), noMore);
       const pulled = await pullNext();
       if (typeof pulled === "object") return pulled;
       if (pulled === "empty" && options.drain) return "drained";
       if (pulled !== "trouble") await pause(options.pollMs * (0.75 + options.random() / 2), noMore);
     }
-    return "unfit";
   }
 
   /** Throws the reason of whichever signal ends it. */
@@ -127,7 +158,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     throw error;
   });
   await Promise.all(running);
-  const reason = reasonToStop(streak);
+  const reason = reasonUnfit();
   if (why === "once" && only !== null) return { type: "once", outcome: only };
   if (shutdown.aborted) return { type: "stopped" };
   return reason === null ? { type: "drained" } : { type: "unfit", reason };

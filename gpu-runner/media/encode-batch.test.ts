@@ -4,6 +4,7 @@ import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
 import { afterRefusal, nextBatch, progressOver, type RefusedRun } from "./encode-batch.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
+import { GpuProofMemory } from "./gpu-proof-memory.ts";
 
 const source: SourceProbe = {
   container: "mov",
@@ -42,7 +43,7 @@ test("renditions go together as many as the encoder takes, the lowest first", ()
   expect(names(9)).toHaveLength(4);
 });
 
-const refused: RefusedRun = { encoder: nvenc, graph: "cpu", source, outputs: 4, stderr: noSession, probedAgain: false };
+const refused: RefusedRun = { encoder: nvenc, graph: "cpu", outputs: 4, stderr: noSession, probedAgain: false };
 
 test.each([
   ["too few sessions: one output fewer", {}, { type: "fewer", encoder: { outputsAtOnce: 3 } }],
@@ -61,7 +62,7 @@ test.each([
 });
 
 test("the other encoder keeps nothing of the card", () => {
-  const encoder = { ...nvenc, outputsAtOnce: 1, gpuProofs: new Map() };
+  const encoder = { ...nvenc, outputsAtOnce: 1, gpuProofs: new GpuProofMemory(() => 0) };
   const next = afterRefusal({ ...refused, encoder, outputs: 1, probedAgain: true });
   expect(Object.keys(next.type === "other-encoder" ? next.encoder : {}).sort()).toEqual(["dialect", "kind", "reason"]);
 });

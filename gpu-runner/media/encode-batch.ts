@@ -10,7 +10,7 @@ import { EncodeError } from "./encode-failure.ts";
 import type { RunProgress } from "./encode-run.ts";
 import { type EncoderChoice, explainNvencFailure, isSessionLimit } from "./encoder-probe.ts";
 import { whyNotOnGpu } from "./gpu-graph.ts";
-import { proveOnGpu } from "./gpu-proof.ts";
+import { isPassingTrouble, proveOnGpu } from "./gpu-proof.ts";
 
 /** The next renditions to encode together, in the ladder's order: the lowest are wanted first. */
 export function nextBatch(left: readonly RenditionPlan[], encoder: EncoderChoice): readonly RenditionPlan[] {
@@ -27,7 +27,8 @@ export type GraphInput = {
   log: (fields: Record<string, unknown>, message: string) => void;
 };
 
-const kindOf = ({ videoCodec, pixelFormat, codedWidth, codedHeight }: SourceProbe, outputs: number) =>
+/** Sources that the card treats alike. */
+export const kindOf = ({ videoCodec, pixelFormat, codedWidth, codedHeight }: SourceProbe, outputs: number) =>
   `${videoCodec} ${pixelFormat} ${codedWidth}x${codedHeight} into ${outputs}`;
 
 /** The card's graph where it is for this source and has been proven on one like it; proves it on this one if need be. */
@@ -41,8 +42,8 @@ export async function chooseGraph(input: GraphInput): Promise<PictureGraph> {
     return "cpu";
   }
   const kind = kindOf(source, plans.length);
-  let proof = gpuProofs.get(kind);
-  if (proof === undefined) {
+  let proof = gpuProofs.recall(kind);
+  if (proof === null) {
     const targets = plans.map(() => "-");
     const { dialect } = encoder;
     const command = {
@@ -55,8 +56,7 @@ export async function chooseGraph(input: GraphInput): Promise<PictureGraph> {
       graph: "gpu",
     } as const;
     proof = (await proveOnGpu(buildEncodeCommand(command), binaries.ffmpegPath, input.signal)) ?? "works";
-    // Sessions come back; what a card cannot do, it will not learn.
-    if (!isSessionLimit(proof)) gpuProofs.set(kind, proof);
+    if (!isPassingTrouble(proof)) gpuProofs.remember(kind, proof);
     input.log({ kind, proof }, "tried decoding and scaling on the card");
   }
   return proof === "works" ? "gpu" : "cpu";
@@ -65,7 +65,6 @@ export async function chooseGraph(input: GraphInput): Promise<PictureGraph> {
 export type RefusedRun = {
   encoder: EncoderChoice;
   graph: PictureGraph;
-  source: SourceProbe;
   outputs: number;
   stderr: string;
   /** Whether the encoder has been probed again in this job already. */
@@ -82,6 +81,7 @@ export type AfterRefusal =
 /** What to do after a run that NVENC ended before anything came out of it. */
 export function afterRefusal(run: RefusedRun): AfterRefusal {
   const { encoder, outputs } = run;
+  // First, as it is no fault of the card's graph.
   const limited = isSessionLimit(run.stderr);
   const reason = explainNvencFailure(run.stderr);
   if (limited && outputs > 1) return { type: "fewer", encoder: { ...encoder, outputsAtOnce: outputs - 1 } };
@@ -94,11 +94,6 @@ export function afterRefusal(run: RefusedRun): AfterRefusal {
     type: "other-encoder",
     encoder: { kind: "x264", dialect: encoder.dialect, reason: `libx264 on the CPU: ${reason}` },
   };
-}
-
-/** The card's graph failed where it had been proven: no other job needs to find out. */
-export function disproveGpuGraph({ encoder, source, outputs, stderr }: RefusedRun): void {
-  encoder.gpuProofs?.set(kindOf(source, outputs), `failed in a job: ${explainNvencFailure(stderr)}`);
 }
 
 /** One run's progress as that of the whole job: renditions of earlier runs are whole, those of later ones not begun. */

@@ -23,3 +23,11 @@ export function toFailure(error: unknown): EncodeFailure {
   const name = error instanceof Error ? error.name : "unknown error";
   return { code: "RUNNER_FAILED", message: `The runner failed (${name}).`, retryable: true };
 }
+
+/** Rejects with the signal's reason; never resolves. */
+export function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}

@@ -176,7 +176,12 @@ describe("trouble on the way", () => {
     // As the encoder's trouble would be: boxes and tables are right, what is in them is not.
     const script = `#!/bin/bash\nargs=()\nfor arg in "$@"; do [ "$arg" = -movflags ] && args+=(-bsf:v noise=amount=40); args+=("$arg"); done\nexec ffmpeg "\${args[@]}"\n`;
     await writeFile(careless, script, { mode: 0o700 });
-    const { outcome } = await make(clip("trouble.mp4"), { binaries: { ...binaries, ffmpegPath: careless } });
+    const told: string[] = [];
+    const { outcome } = await make(clip("trouble.mp4"), {
+      binaries: { ...binaries, ffmpegPath: careless },
+      onRendition: ({ quality }) => void told.push(quality),
+    });
+    expect(told).toEqual([]);
     expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
     expect(outcome).toMatchObject({
       failure: { message: expect.stringMatching(/^The 360p rendition is damaged: its beginning does not decode: /) },

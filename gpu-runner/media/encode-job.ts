@@ -6,24 +6,17 @@ import { rm } from "node:fs/promises";
 import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
-import {
-  type AfterRefusal,
-  afterRefusal,
-  chooseGraph,
-  disproveGpuGraph,
-  nextBatch,
-  progressOver,
-  type RefusedRun,
-} from "./encode-batch.ts";
+import { nextBatch, progressOver } from "./encode-batch.ts";
 import type { PictureGraph } from "./encode-command.ts";
+import { EncodeCourse, type EncodeLog } from "./encode-course.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
 import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
-import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
+import type { EncoderChoice } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { statedSoundSeconds, verifyEncode } from "./verify.ts";
+import { type EncodeEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -39,6 +32,10 @@ export type EncodeJobOptions = {
   probeEncoder?: () => Promise<EncoderChoice>;
   binaries: Binaries;
   onProbe: (source: SourceProbe) => void;
+  /** As soon as a rendition is proven whole, while others may still have to be encoded. */
+  onRendition?: (rendition: EncodedRendition) => void;
+  /** NVENC took no more than so many renditions at once. */
+  onFewerOutputs?: (outputsAtOnce: number) => void;
   /** About twice a second. */
   onProgress: (progress: EncodeProgress) => void;
   /** Aborting kills ffmpeg at once; the outcome is then ABORTED. */
@@ -50,8 +47,6 @@ export type EncodeJobOptions = {
   /** Longest time in which ffmpeg does nothing, though it waits for no store. */
   stallTimeoutMs?: number;
 };
-
-export type EncodeLog = Record<"info" | "warn" | "error", (fields: Record<string, unknown>, message: string) => void>;
 
 export type EncodeProgress = {
   percent: number;
@@ -148,46 +143,44 @@ type Job = {
   runs: { ffmpegRuns: number };
 };
 
-/** Runs ffmpeg until all is made: by batches, and again for what a run showed to need a larger moov or another encoder. */
+/** Runs ffmpeg until all is made: by batches, and again for what a run showed to need a larger moov or another way. */
 async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<EncodedRendition[]> {
   const { options, source } = job;
   const done: EncodedRendition[] = [];
   const reserveBytes = new Map<Quality, number>();
   const attempts = new Map<Quality, number>();
   const overflows = new Map<Quality, number>();
-  let encoder = encoderFor(options, plans);
-  let probedAgain = false;
+  const { url: sourceUrl } = job.proxy;
+  const course = new EncodeCourse(encoderFor(options, plans), { ...options, source, sourceUrl, signal: job.signal });
   let left = plans;
   while (left.length > 0) {
+    const { encoder } = course;
     const batch = nextBatch(left, encoder);
-    const graph = await chooseGraph({
-      ...{ source, plans: batch, encoder, binaries: options.binaries, sourceUrl: job.proxy.url, signal: job.signal },
-      log: (fields, message) => options.log.info(fields, message),
-    });
+    const graph = await course.graphFor(batch);
     for (const { quality } of batch) attempts.set(quality, (attempts.get(quality) ?? 0) + 1);
-    const result = await runOnce(job, { all: plans, done, batch, encoder, graph, attempts, reserveBytes });
+    const run = { all: plans, done, batch, encoder, graph, attempts, reserveBytes };
+    const result = await runOnce(job, run).catch((error: unknown) => stalledOnCard(error, graph));
     // ffmpeg takes a source that breaks off for one that ended, and ends well.
     const undelivered = job.proxy.failure();
     if (undelivered) throw undelivered;
     if (result.exitCode !== 0 && encoder.kind === "nvenc" && !result.streamed) {
-      const stderr = result.stderrTail.join("\n");
-      const refused = { encoder, graph, source, outputs: batch.length, stderr, probedAgain };
-      const next = afterRefusal(refused);
-      probedAgain ||= next.type === "probe-again";
-      encoder = await encoderAfter(next, refused, options);
+      await course.refused({ graph, outputs: batch.length, stderr: result.stderrTail.join("\n") });
       continue;
     }
-    const failure = verifyEncode({
-      exitCode: result.exitCode,
-      stderrTail: result.stderrTail,
-      soundSeconds: statedSoundSeconds(job.source),
-      renditions: result.renditions
-        .filter(({ overflow }) => overflow === null)
-        .map(({ plan, made }) => ({ plan, made: made?.evidence ?? null })),
-    });
+    const failure = verifyEncode(evidenceOf(result, source));
+    if (failure !== null && graph === "gpu") {
+      course.leaveGpuGraph(batch.length, failure.message);
+      continue;
+    }
     if (failure) throw new EncodeError(failure);
+    course.succeeded();
+    options.onCounts?.(countsOf(job.proxy, job.runs));
     for (const { plan, made, overflow } of result.renditions) {
-      if (made) done.push(encoded(plan, made.file));
+      if (made) {
+        const rendition = encoded(plan, made.file);
+        done.push(rendition);
+        options.onRendition?.(rendition);
+      }
       if (made?.partlyProven) {
         options.log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
       }
@@ -196,6 +189,23 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     left = left.filter(({ quality }) => !done.some((made) => made.quality === quality));
   }
   return done;
+}
+
+/** A card that hangs may still encode what the CPU decodes. Throws whatever else it is. */
+function stalledOnCard(error: unknown, graph: PictureGraph): RunResult {
+  if (graph !== "gpu" || !(error instanceof EncodeError) || error.code !== "ENCODER_STALLED") throw error;
+  return { exitCode: null, stderrTail: [error.message], streamed: true, renditions: [] };
+}
+
+function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, source: SourceProbe): EncodeEvidence {
+  return {
+    exitCode,
+    stderrTail,
+    soundSeconds: statedSoundSeconds(source),
+    renditions: renditions
+      .filter(({ overflow }) => overflow === null)
+      .map(({ plan, made }) => ({ plan, made: made?.evidence ?? null })),
+  };
 }
 
 function makeRoom(
@@ -213,30 +223,6 @@ function makeRoom(
   }
   reserveBytes.set(quality, neededBytes * 2);
   log.warn({ quality }, "tables outgrew their room; encoding again");
-}
-
-async function encoderAfter(
-  next: AfterRefusal,
-  refused: RefusedRun,
-  options: EncodeJobOptions,
-): Promise<EncoderChoice> {
-  const reason = explainNvencFailure(refused.stderr);
-  options.log.warn({ reason, next: next.type }, "NVENC refused this job");
-  switch (next.type) {
-    case "leave-gpu-graph":
-      disproveGpuGraph(refused);
-      return refused.encoder;
-    case "fewer":
-    case "other-encoder":
-      return next.encoder;
-    case "probe-again":
-      return (await options.probeEncoder?.().catch(noEncoder)) ?? refused.encoder;
-  }
-}
-
-function noEncoder(error: unknown): never {
-  const message = error instanceof Error ? error.message : "The encoder could not be probed again.";
-  throw new EncodeError({ code: "ENCODER_FAILED", message, retryable: true });
 }
 
 type Run = {

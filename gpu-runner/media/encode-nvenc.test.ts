@@ -19,6 +19,7 @@ import {
 
 useJobBench();
 const TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709".split(" ");
+const KIND = "h264 yuv420p 640x360 into 4";
 const LADDER = ["360p", "540p", "720p", "1080p"];
 
 beforeAll(async () => {
@@ -59,8 +60,12 @@ describe("a card with too few sessions", () => {
   test("is found in a job, where another took sessions since: fewer at once, the encoder stays", async () => {
     const { faked, runs } = await card({ sessions: 2 });
     const encoder: EncoderChoice = { kind: "nvenc", dialect: binaries.dialect, reason: "probed earlier" };
-    const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
+    const fewer: number[] = [];
+    const onFewerOutputs = (outputs: number) => void fewer.push(outputs);
+    const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy, onFewerOutputs });
     expect(qualities(made)).toEqual(LADDER);
+    // Not of the three that were refused too.
+    expect(fewer).toEqual([2]);
     expect(await runs()).toEqual(["4 cpu job=yes", "3 cpu job=yes", "2 cpu job=yes", "2 cpu job=yes"]);
   });
 });
@@ -101,6 +106,22 @@ describe("an encoder that refuses a job", () => {
     expect((await runs()).filter((run) => run.endsWith("job=yes")).length).toBeGreaterThan(1);
   });
 
+  test("does not hold a job that is stopped while the encoder is probed", async () => {
+    const { faked } = await card({ sessions: 0 });
+    const stop = new AbortController();
+    const { outcome } = await make(clip("card.mp4"), {
+      encoder: { kind: "nvenc", dialect: binaries.dialect, reason: "probed earlier", outputsAtOnce: 1 },
+      binaries: faked,
+      policy,
+      signal: stop.signal,
+      probeEncoder: () => {
+        stop.abort();
+        return new Promise(() => {});
+      },
+    });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ABORTED" } });
+  });
+
   test("fails the job where no other may be used", async () => {
     const { faked } = await card({ sessions: 0 });
     const encoder = {
@@ -138,7 +159,7 @@ describe("the card's own graph", () => {
       expect(qualities(made)).toEqual(LADDER);
     }
     expect(await runs()).toEqual(["4 cpu job=no", "4 gpu job=no", "4 gpu job=yes", "4 gpu job=yes"]);
-    expect([...(encoder.gpuProofs ?? [])]).toEqual([["h264 yuv420p 640x360 into 4", "works"]]);
+    expect(encoder.gpuProofs?.entries()).toEqual([[KIND, "works"]]);
   });
 
   test("is not used where the proof fails: the CPU decodes and scales, NVENC encodes", async () => {
@@ -147,16 +168,49 @@ describe("the card's own graph", () => {
     const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
     expect(qualities(made)).toEqual(LADDER);
     expect(await runs()).toEqual(["4 cpu job=no", "4 gpu job=no", "4 cpu job=yes"]);
-    expect([...(encoder.gpuProofs?.values() ?? [])]).toEqual([expect.stringContaining("Failed setup for format cuda")]);
+    expect(encoder.gpuProofs?.entries()).toEqual([[KIND, expect.stringContaining("Failed setup for format cuda")]]);
   });
 
   test("is left when it fails in a job in spite of its proof, for later jobs too", async () => {
     const { faked, runs, choose } = await card({ sessions: 4 });
     const encoder = await choose();
-    encoder.gpuProofs?.set("h264 yuv420p 640x360 into 4", "works");
+    encoder.gpuProofs?.remember(KIND, "works");
     const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
     expect(qualities(made)).toEqual(LADDER);
     expect(await runs()).toEqual(["4 cpu job=no", "4 gpu job=yes", "4 cpu job=yes"]);
-    expect([...(encoder.gpuProofs?.values() ?? [])]).toEqual([expect.stringContaining("failed in a job")]);
+    expect(encoder.gpuProofs?.entries()).toEqual([[KIND, expect.stringContaining("failed in a job")]]);
+  });
+
+  test.each(["fails", "cuts", "hangs"] as const)(
+    "is left for the CPU's, in new uploads, when it %s after the run has begun",
+    async (how) => {
+      const { faked, runs, choose } = await card({ sessions: 4, gpuGraph: true, spoils: { graph: "gpu", how } });
+      const encoder = await choose();
+      const stallTimeoutMs = how === "hangs" ? 8_000 : 120_000;
+      const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy, stallTimeoutMs });
+      expect(qualities(made)).toEqual(LADDER);
+      expect(made.attempts).toBe(2);
+      for (const quality of made.files.keys()) expect((await inspect(made, quality)).frames).toBe(24);
+      const jobs = (await runs()).filter((run) => run.endsWith("job=yes"));
+      expect(jobs).toEqual(["4 gpu job=yes", "4 cpu job=yes"]);
+      expect(encoder.gpuProofs?.recall(KIND)).toContain("failed in a job");
+    },
+  );
+
+  test("keeps its proof where the CPU's fails too: the fault is the source's, and told in the CPU's words", async () => {
+    const { faked, choose } = await card({ sessions: 4, gpuGraph: true, spoils: { graph: "any", how: "cuts" } });
+    const encoder = await choose();
+    const { outcome } = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "TRUNCATED", retryable: false } });
+    expect(encoder.gpuProofs?.recall(KIND)).toBe("works");
+  });
+
+  test("is tried again in the next job where a session or the time was all that the proof lacked", async () => {
+    const { faked, choose } = await card({ sessions: 4, gpuGraph: true });
+    const encoder = await choose();
+    await writeFakeNvenc(faked.ffmpegPath, { ffmpegPath: binaries.ffmpegPath, sessions: 3, gpuGraph: true });
+    const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy });
+    expect(qualities(made)).toEqual(LADDER);
+    expect(encoder.gpuProofs?.recall(KIND)).toBeNull();
   });
 });

@@ -7,7 +7,7 @@ import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
 import { buildEncodeCommand, type EncodeCommand, type PictureGraph } from "./encode-command.ts";
-import { EncodeError } from "./encode-failure.ts";
+import { aborted, EncodeError } from "./encode-failure.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { proveExcerpt } from "./excerpt-proof.ts";
 import { type FfmpegExit, type FfmpegProgress, startFfmpeg } from "./ffmpeg-process.ts";
@@ -158,14 +158,6 @@ function plannedReserveBytes(plan: RenditionPlan): number {
 function stalled(timeoutMs: number): EncodeError {
   const message = `The encode made no progress for ${Math.round(timeoutMs / 1000)} seconds.`;
   return new EncodeError({ code: "ENCODER_STALLED", message, retryable: true });
-}
-
-/** Never resolves. */
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }
 
 const BROKEN_OFF: StreamEnd = { made: null, overflow: null };

@@ -69,3 +69,41 @@ test("where no other may be used, the job that asks is told why, and later ones 
   expect(encoder.current()).toBe(nvenc);
   expect(await encoder.probeAgain()).toBe(nvenc);
 });
+
+test("fewer sessions than were found at the start are kept to, and looked for again later", async () => {
+  const { encoder, changes, probes, at } = start([nvenc]);
+  encoder.tookFewer(2);
+  encoder.tookFewer(3);
+  expect(await encoder.forJob()).toMatchObject({ kind: "nvenc", outputsAtOnce: 2 });
+  expect(changes).toEqual(["nvenc"]);
+  at(999);
+  expect((await encoder.forJob()).outputsAtOnce).toBe(2);
+  expect(probes()).toBe(0);
+  at(1_000);
+  expect(await encoder.forJob()).toBe(nvenc);
+  expect(probes()).toBe(1);
+});
+
+test("an encoder that was lost since takes no word of sessions", async () => {
+  const { encoder } = start([x264]);
+  await encoder.probeAgain();
+  encoder.tookFewer(1);
+  expect(encoder.current()).toBe(x264);
+});
+
+test("a runner that stops does not wait for a probe", async () => {
+  let now = 0;
+  const stop = new AbortController();
+  const encoder = encoderInUse({
+    first: nvenc,
+    probe: () => new Promise(() => {}),
+    retryAfterMs: 1_000,
+    nowMs: () => now,
+    onChange: () => {},
+  });
+  encoder.tookFewer(2);
+  now = 1_000;
+  const forJob = encoder.forJob(stop.signal);
+  stop.abort(new Error("shutdown"));
+  expect(await forJob).toMatchObject({ outputsAtOnce: 2 });
+});

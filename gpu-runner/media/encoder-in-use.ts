@@ -2,14 +2,17 @@
  * The encoder that jobs get: the one found at the start, until a job found that it no longer opens. Then it is probed
  * again, once for all jobs that ask; what was lost is looked for again at the start of later jobs.
  */
+import { aborted } from "./encode-failure.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 
 export type EncoderInUse = {
   current(): EncoderChoice;
   /** Never rejects: what cannot be had back now is left as it is. */
-  forJob(): Promise<EncoderChoice>;
+  forJob(signal?: AbortSignal): Promise<EncoderChoice>;
   /** For a job that was refused. Rejects where no encoder may be used. */
   probeAgain(): Promise<EncoderChoice>;
+  /** A job found NVENC to take no more than so many renditions at once: later jobs begin with these. */
+  tookFewer(outputsAtOnce: number): void;
 };
 
 export type EncoderInUseOptions = {
@@ -46,9 +49,18 @@ export function encoderInUse({ first, probe, retryAfterMs, nowMs, onChange }: En
   return {
     current: () => current,
     probeAgain,
-    forJob: async () => {
-      if (isLess() && nowMs() - probedAtMs >= retryAfterMs) await probeAgain().catch(() => undefined);
+    forJob: async (signal) => {
+      if (isLess() && nowMs() - probedAtMs >= retryAfterMs) {
+        const probed = probeAgain().catch(() => undefined);
+        await (signal === undefined ? probed : Promise.race([probed, aborted(signal).catch(() => undefined)]));
+      }
       return current;
+    },
+    tookFewer: (outputsAtOnce) => {
+      if (current.kind !== "nvenc" || (current.outputsAtOnce ?? Number.POSITIVE_INFINITY) <= outputsAtOnce) return;
+      current = { ...current, outputsAtOnce };
+      probedAtMs = nowMs();
+      onChange(current);
     },
   };
 }

@@ -3,8 +3,10 @@
  * encoders proves nothing: a card may lack NVENC, its driver may be too old, its sessions may be used up.
  */
 import { execFile } from "node:child_process";
+import { performance } from "node:perf_hooks";
 import type { Binaries } from "./binaries.ts";
 import { type Dialect, type EncoderKind, videoEncoderOptions } from "./encode-command.ts";
+import { GpuProofMemory } from "./gpu-proof-memory.ts";
 
 export type EncoderChoice = {
   kind: EncoderKind;
@@ -13,8 +15,8 @@ export type EncoderChoice = {
   reason: string;
   /** Renditions that one process may encode at once, where the card has not enough sessions for all. */
   outputsAtOnce?: number;
-  /** What decoding and scaling on the card came to, by kind of source: "works", or why not. Absent: it is never tried. */
-  gpuProofs?: Map<string, string>;
+  /** Absent: decoding and scaling on the card is never tried. */
+  gpuProofs?: GpuProofMemory;
   /** FFMPEG_ENCODER=nvenc: rather fail than encode on the CPU. */
   only?: boolean;
 };
@@ -33,7 +35,7 @@ export async function chooseEncoder(
   binaries: Binaries,
   setting: EncoderSetting,
   renditionCount: number,
-  decode: DecodeSetting = "auto",
+  { decode = "auto", nowMs = () => performance.now() }: { decode?: DecodeSetting; nowMs?: () => number } = {},
 ): Promise<EncoderChoice> {
   const { dialect } = binaries;
   if (setting === "x264") return { kind: "x264", dialect, reason: "libx264, as FFMPEG_ENCODER asks" };
@@ -47,7 +49,9 @@ export async function chooseEncoder(
     kind: "nvenc",
     ...found,
     // Older builds' cuda filters take other options.
-    ...(decode === "auto" && dialect.frameRateModeOption === "-fps_mode" ? { gpuProofs: new Map() } : {}),
+    ...(decode === "auto" && dialect.frameRateModeOption === "-fps_mode"
+      ? { gpuProofs: new GpuProofMemory(nowMs) }
+      : {}),
     ...(setting === "nvenc" ? { only: true } : {}),
   };
 }

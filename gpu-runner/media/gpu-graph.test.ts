@@ -4,7 +4,8 @@ import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
 import { buildEncodeCommand, type EncodeCommandInput, SOURCE_LIMITS, toArguments } from "./encode-command.ts";
 import { gpuFilterGraph, whyNotOnGpu } from "./gpu-graph.ts";
-import { judgeProof, proofCommand } from "./gpu-proof.ts";
+import { isPassingTrouble, judgeProof, proofCommand } from "./gpu-proof.ts";
+import { GpuProofMemory } from "./gpu-proof-memory.ts";
 
 const source: SourceProbe = {
   container: "mov,mp4,m4a,3gp,3g2,mj2",
@@ -143,5 +144,30 @@ describe("the proof", () => {
     [false, "", "no message"],
   ])("ended well: %s, saying %j", (endedWell, stderr, why) => {
     expect(judgeProof(endedWell, stderr)).toBe(why);
+  });
+
+  test.each([
+    ["it did not end in its time", true],
+    ["ffmpeg was killed", true],
+    ["[h264_nvenc @ 0x1] OpenEncodeSessionEx failed: out of memory (10): (no details)", true],
+    ["cu->cuMemAlloc failed -> CUDA_ERROR_OUT_OF_MEMORY: out of memory", true],
+    ["http://127.0.0.1:4000/secret: Input/output error", true],
+    ["Failed setup for format cuda: hwaccel initialisation returned error.", false],
+    ["no frame came out", false],
+  ])("failing with %j is passing trouble: %s", (why, passing) => {
+    expect(isPassingTrouble(why)).toBe(passing);
+  });
+
+  test("that failed is made again after half an hour; one that went well is not", () => {
+    let now = 0;
+    const memory = new GpuProofMemory(() => now);
+    memory.remember("hevc", "no frame came out");
+    memory.remember("h264", "works");
+    now = 30 * 60_000 - 1;
+    expect(memory.recall("hevc")).toBe("no frame came out");
+    now++;
+    expect(memory.recall("hevc")).toBeNull();
+    expect(memory.recall("h264")).toBe("works");
+    expect(memory.recall("vp9")).toBeNull();
   });
 });

@@ -8,6 +8,8 @@ import { isSessionLimit } from "./encoder-probe.ts";
 
 const PROOF_SECONDS = "0.5";
 const PROOF_TIMEOUT_MS = 30_000;
+const OUT_OF_TIME = "it did not end in its time";
+const KILLED = "ffmpeg was killed";
 
 /** The same decode, graph and encode, cut short, and muxed into nothing. */
 export function proofCommand(command: EncodeCommand): EncodeCommand {
@@ -31,7 +33,8 @@ export async function proveOnGpu(
       toArguments(proofCommand(command)),
       { timeout: PROOF_TIMEOUT_MS, killSignal: "SIGKILL", signal },
       (error, _stdout, stderr) => {
-        if (error?.killed) resolve("it did not end in its time");
+        if (error?.killed) resolve(OUT_OF_TIME);
+        else if (error?.signal) resolve(KILLED);
         else resolve(judgeProof(error === null, stderr));
       },
     );
@@ -52,4 +55,11 @@ export function judgeProof(endedWell: boolean, stderr: string): string | null {
   if (!endedWell) return (lines.find(isSessionLimit) ?? lines.at(-1) ?? "no message").trim().slice(0, 200);
   const frames = [...stderr.matchAll(/^frame=\s*(\d+)/gm)].map(([, count]) => Number(count));
   return Math.max(0, ...frames) > 0 ? null : "no frame came out";
+}
+
+const PASSING = /CUDA_ERROR_OUT_OF_MEMORY|Input\/output error|Connection re(fused|set)|HTTP error|Server returned/;
+
+/** What says nothing about the card: a busy machine, sessions and memory that come back, a source that was not delivered. */
+export function isPassingTrouble(why: string): boolean {
+  return why === OUT_OF_TIME || why === KILLED || isSessionLimit(why) || PASSING.test(why);
 }

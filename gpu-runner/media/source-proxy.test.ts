@@ -89,8 +89,27 @@ describe("delivers", () => {
     expect(proxy.counts()).toEqual({ bytes: 100, retries: 1, freshUrls: 1 });
   });
 
+  test("after a key that is replaced within the minute, with an address made after the wait", async () => {
+    let signedAfterWaits = -1;
+    const waits: number[] = [];
+    const refusal = (n: number) => (n <= 5 ? { status: 403, code: "InvalidAccessKeyId" } : null);
+    await open(
+      { refusal },
+      {
+        sleep: async (ms) => void waits.push(ms),
+        freshUrl: () => {
+          signedAfterWaits = waits.length;
+          return origin.location();
+        },
+      },
+    );
+    expect((await get("bytes=0-99")).body.equals(content.subarray(0, 100))).toBe(true);
+    expect({ waits, signedAfterWaits }).toEqual({ waits: [4_000, 8_000, 16_000, 32_000], signedAfterWaits: 4 });
+    expect(proxy.failure()).toBeNull();
+  });
+
   test("and counts every byte that the store sent, also the ones asked for twice", async () => {
-    await open({ stalls: 1 }, { stallTimeoutMs: 100 });
+    await open({ stalls: 1 }, { stallTimeoutMs: 1_000 });
     expect((await get("bytes=0-")).body.equals(content)).toBe(true);
     expect(proxy.counts()).toMatchObject({ bytes: SIZE, retries: 1 });
     expect((await get("bytes=0-999")).status).toBe(206);
@@ -148,15 +167,18 @@ describe("remembers what it could not deliver", () => {
     expect(stalled).toMatchObject({ code: "WASABI_UNAVAILABLE" });
   });
 
-  test("a store that lets nobody in, whatever the URL: at once after a few, and not to be tried again", async () => {
+  test("a store that lets nobody in, whatever the URL, for a minute: not to be tried again", async () => {
+    const waits: number[] = [];
+    const sleep = async (ms: number) => void waits.push(ms);
     const refusal = () => ({ status: 403, code: "SignatureDoesNotMatch" });
-    expect(await failing({ refusal }, { maxFruitlessTries: 8 })).toMatchObject({
+    expect(await failing({ refusal }, { maxFruitlessTries: 8, sleep })).toMatchObject({
       code: "WASABI_FORBIDDEN",
       retryable: false,
       message: "The store lets no address of the original in: the store answered 403 SignatureDoesNotMatch.",
     });
     expect(origin.requests()).toBe(6);
     expect(origin.signatures()).toBe(6);
+    expect(waits).toEqual([4_000, 8_000, 16_000, 32_000]);
   });
 
   test("a store that throttles for good is away, not forbidden", async () => {

@@ -102,9 +102,11 @@ export class SourceReader {
       if (refusals >= MAX_REFUSALS) throw forbidden(attempt);
       if (fruitless >= this.options.maxFruitlessTries) throw givenUp(attempt);
       this.counts.retries++;
-      if (attempt.kind === "expired" || attempt.kind === "refused") await this.refresh(location);
       // The first refusal is an expiry, which needs no wait; a second one in a row does.
-      if (fruitless > 1 || attempt.kind === "retry") await this.options.sleep(backoffMs(fruitless), signal);
+      if (refusals > 1) await this.options.sleep(refusalBackoffMs(refusals), signal);
+      else if (fruitless > 1 || attempt.kind === "retry") await this.options.sleep(backoffMs(fruitless), signal);
+      // After the wait: an address made before it may be of the old key still.
+      if (attempt.kind === "expired" || attempt.kind === "refused") await this.refresh(location);
     }
     return bytes;
   }
@@ -194,6 +196,11 @@ function givenUp(attempt: Attempt): SourceFailure {
 }
 
 const quoted = (etag: string) => (etag.startsWith('"') ? etag : `"${etag}"`);
+
+/** A minute over all refusals, as keys are replaced in the store and in the API one after the other. */
+function refusalBackoffMs(refusals: number): number {
+  return 4000 * 2 ** (refusals - 2);
+}
 
 function backoffMs(tries: number): number {
   return Math.min(8000, 250 * 2 ** Math.max(0, tries - 1));

@@ -13,6 +13,8 @@ export type FakeCard = {
   gpuGraph?: boolean;
   /** Refuse every encode of a job, after the probes went well. */
   refusesJobs?: boolean;
+  /** Spoil a job's encodes after their first bytes: fail at the end, leave out the end, or do nothing at all. */
+  spoils?: { graph: "gpu" | "any"; how: "fails" | "cuts" | "hangs" };
 };
 
 const DROPPED =
@@ -22,18 +24,20 @@ const ON_CARD = "-init_hw_device|-filter_hw_device|-hwaccel|-hwaccel_device|-hwa
 /** Writes the script to `path`, and one line for each of its runs to `path`.log: outputs, and where pictures were scaled. */
 export async function writeFakeNvenc(
   path: string,
-  { ffmpegPath, sessions, gpuGraph = false, refusesJobs = false }: FakeCard,
+  { ffmpegPath, sessions, gpuGraph = false, refusesJobs = false, spoils }: FakeCard,
 ) {
   const script = `#!/bin/bash
 case "$*" in *h264_nvenc*) ;; *) exec ${ffmpegPath} "$@" ;; esac
 args=(); sessions=0; graph=cpu; job=no
 case "$*" in *unix:*) job=yes ;; esac
+spoilt() { if [ $job = yes ] && { [ $graph = gpu ] || [ ${spoils?.graph} = any ]; }; then echo ${spoils?.how ?? "no"}; fi; }
 while (($#)); do
   case "$1" in
     ${DROPPED}) shift 2 ;;
     ${ON_CARD}) graph=gpu; shift 2 ;;
     -c:v) sessions=$((sessions + 1)); args+=(-c:v libx264 -preset ultrafast); shift 2 ;;
     -filter_complex) args+=(-filter_complex "$(echo "$2" | sed -E 's/format=nv12\\|p010le\\|cuda,hwupload,//; s/scale_cuda=([0-9]+):([0-9]+)[^,]*/scale=\\1:\\2,format=yuv420p/g')"); shift 2 ;;
+    -i) [ "$(spoilt)" = cuts ] && args+=(-t 0.4); args+=(-i "$2"); shift 2 ;;
     *) args+=("$1"); shift ;;
   esac
 done
@@ -47,6 +51,10 @@ if [ $sessions -gt ${sessions} ] || { [ $job = yes ] && [ ${refusesJobs} = true 
   echo "Error initializing output stream 0:0 -- Error while opening encoder for output stream #0:0" >&2
   exit 1
 fi
+case "$(spoilt)" in
+  fails) ${ffmpegPath} "\${args[@]}"; echo "[h264 @ 0x1] cuvidMapVideoFrame failed -> CUDA_ERROR_LAUNCH_FAILED" >&2; exit 1 ;;
+  hangs) exec sleep 600 ;;
+esac
 exec ${ffmpegPath} "\${args[@]}"
 `;
   await writeFile(path, script);

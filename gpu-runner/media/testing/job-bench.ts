@@ -70,6 +70,8 @@ type Extra = Partial<
     | "encoder"
     | "probeEncoder"
     | "onCounts"
+    | "onFewerOutputs"
+    | "onRendition"
     | "onProgress"
     | "stallTimeoutMs"
     | "binaries"
