@@ -1,6 +1,6 @@
 /**
- * The least work that brings an object from Wasabi to R2: ranged fetches piped into uploadPart, nothing checked. What
- * the pipeline's own copy is compared with.
+ * What the pipeline is compared with: the least work that brings an object from Wasabi to R2 (ranged fetches piped into
+ * uploadPart, nothing checked), and the least that answers a range of one that lies there.
  */
 import { BareCopy } from "./bare-copy.ts";
 
@@ -10,6 +10,11 @@ interface Env {
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
+    if (request.method === "GET") return readRange(request, env);
+    if (request.method === "PUT") {
+      await env.BUCKET.put(keyOf(request), request.body);
+      return new Response(null, { status: 204 });
+    }
     const { url, sizeBytes, partSizeBytes, partsAtOnce } = BareCopy.parse(await request.json());
     const key = crypto.randomUUID();
     const upload = await env.BUCKET.createMultipartUpload(key);
@@ -35,3 +40,12 @@ export default {
     return Response.json({ sizeBytes: placed.size, tookMs });
   },
 } satisfies ExportedHandler<Env>;
+
+const keyOf = (request: Request) => request.url.slice(request.url.lastIndexOf("/") + 1);
+
+async function readRange(request: Request, env: Env): Promise<Response> {
+  const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "") ?? [];
+  const range = { offset: Number(first), length: Number(last) - Number(first) + 1 };
+  const object = await env.BUCKET.get(keyOf(request), { range });
+  return object === null ? new Response(null, { status: 404 }) : new Response(object.body, { status: 206 });
+}

@@ -1,9 +1,18 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
+import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
+import { qualityBench } from "./quality.ts";
+import { runnerBench } from "./runner.ts";
 import { sweepBench } from "./sweep.ts";
 import { transferBench } from "./transfer.ts";
 
-const benches: Readonly<Record<string, Bench>> = { sweep: sweepBench, transfer: transferBench };
+const benches: Readonly<Record<string, Bench>> = {
+  delivery: deliveryBench,
+  quality: qualityBench,
+  runner: runnerBench,
+  sweep: sweepBench,
+  transfer: transferBench,
+};
 
 const help = `Usage: npm run bench -- NAME [options]
 

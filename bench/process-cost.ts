@@ -19,3 +19,19 @@ export function cpuSecondsOf(group: number): number | null {
   }
   return ticks / ticksPerSecond;
 }
+
+/** Of one process alone, and of its children that have ended, with theirs. */
+export function treeCpuSecondsOf(pid: number): { own: number; ended: number } | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const ticks = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .slice(11, 15)
+      .map(Number);
+    const [user = 0, system = 0, endedUser = 0, endedSystem = 0] = ticks;
+    return { own: (user + system) / ticksPerSecond, ended: (endedUser + endedSystem) / ticksPerSecond };
+  } catch {
+    return null;
+  }
+}

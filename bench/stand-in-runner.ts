@@ -94,6 +94,7 @@ async function announceOriginal(stack: StackFile): Promise<string> {
 /** A job is announced again while nobody has claimed it: messages of earlier ones are passed over. */
 async function pullJob(stack: StackFile, fileId: string, signal: AbortSignal): Promise<TranscodeMessage> {
   const queue = createPullQueue({
+    setting: "stack.json",
     ...stack.pull,
     visibilityTimeoutMs: 60_000,
     timeoutMs: 15_000,

@@ -64,7 +64,7 @@ function everyCopy(asset: Asset, tier: string): boolean {
 
 /** Whether the phase cannot come any more by itself. */
 export function isPast(phase: Phase, asset: Asset): boolean {
-  if (asset.state === "failed" && phase !== "archiving" && phase !== "telling") return true;
+  if (asset.state === "failed" && phase !== "telling") return true;
   switch (phase) {
     case "archiving":
       return asset.original !== null;

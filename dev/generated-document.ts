@@ -1,5 +1,6 @@
 /** The documents that are written from the code. `npm run docs` writes them; a test fails when a committed one is stale. */
 import { failureDocument } from "./failure-document.ts";
+import { inputDocument } from "./input-document.ts";
 import { openApiText } from "./open-api-document.ts";
 import { stateMachineDocument } from "./state-machine-document.ts";
 
@@ -13,5 +14,6 @@ export interface GeneratedDocument {
 export const generatedDocuments: readonly GeneratedDocument[] = [
   { path: "docs/state-machine.md", generate: stateMachineDocument },
   { path: "docs/failures.md", generate: failureDocument },
+  { path: "docs/inputs.md", generate: inputDocument },
   { path: "docs/openapi.json", generate: openApiText },
 ];

@@ -1,15 +1,15 @@
 /**
- * Dev only: the wire format of Cloudflare's Queues pull API over a local queue. As the queue's push consumer it stores
- * every message in a SQLite object; runners pull and ack them as in production. What is delivered too often goes to
- * the dead-letter queue.
+ * Dev only: the wire format of Cloudflare's Queues pull API over local queues. As their push consumer it stores every
+ * message in a SQLite object, one per queue; runners pull and ack them as in production. What is delivered too often goes
+ * to the queue's dead-letter queue.
  */
 import { DurableObject } from "cloudflare:workers";
 import { z } from "zod";
 
 export type PullQueueEnv = {
   QUEUE: DurableObjectNamespace<PullQueue>;
-  DEAD_LETTER: Queue;
-  QUEUE_NAME: string;
+  /** Of each queue, its dead-letter queue's binding. */
+  DEAD_LETTERS: Record<string, string>;
   PULL_TOKEN: string;
   MAX_RETRIES: number;
 };
@@ -148,9 +148,7 @@ export class PullQueue extends DurableObject<PullQueueEnv> {
       .toArray();
     for (const row of rows) {
       try {
-        await this.env.DEAD_LETTER.send(JSON.parse(row.body), {
-          contentType: "json",
-        });
+        await this.#deadLetters().send(JSON.parse(row.body), { contentType: "json" });
       } catch (error) {
         console.error("dead letter not sent", row.id, error);
         await this.ctx.storage.setAlarm(Date.now() + deadLetterRetryMs);
@@ -158,6 +156,12 @@ export class PullQueue extends DurableObject<PullQueueEnv> {
       }
       this.#sql.exec("DELETE FROM message WHERE id = ?", row.id);
     }
+  }
+
+  /** The object is named after its queue. */
+  #deadLetters(): Queue {
+    const binding = this.env.DEAD_LETTERS[this.ctx.id.name ?? ""] ?? "";
+    return (this.env as unknown as Record<string, Queue>)[binding] as Queue;
   }
 
   /** Wakes when the last lease of an exhausted message runs out, even if nobody pulls any more. */
@@ -192,13 +196,13 @@ const route = /^\/client\/v4\/accounts\/[^/]+\/queues\/([^/]+)\/messages\/(pull|
 
 export default {
   async fetch(request, env): Promise<Response> {
-    const [, queueName, operation] = route.exec(new URL(request.url).pathname) ?? [];
+    const [, queueName = "", operation] = route.exec(new URL(request.url).pathname) ?? [];
     if (operation === undefined) return refuse(404, 7003, "No route for that URI");
     if (request.method !== "POST") return refuse(405, 10001, "Method not allowed");
     if (!(await hasToken(request, env.PULL_TOKEN))) return refuse(403, 10000, "Authentication error");
-    if (queueName !== env.QUEUE_NAME) return refuse(404, 11000, "Queue does not exist");
+    if (!Object.hasOwn(env.DEAD_LETTERS, queueName)) return refuse(404, 11000, "Queue does not exist");
     const body: unknown = await request.json().catch(() => ({}));
-    const queue = env.QUEUE.get(env.QUEUE.idFromName(env.QUEUE_NAME));
+    const queue = env.QUEUE.get(env.QUEUE.idFromName(queueName));
     if (operation === "pull") {
       const parsed = PullBody.safeParse(body);
       if (!parsed.success) return refuse(400, 10026, z.prettifyError(parsed.error));
@@ -210,7 +214,7 @@ export default {
   },
 
   async queue(batch, env): Promise<void> {
-    const queue = env.QUEUE.get(env.QUEUE.idFromName(env.QUEUE_NAME));
+    const queue = env.QUEUE.get(env.QUEUE.idFromName(batch.queue));
     await queue.store(
       batch.messages.map((message) => ({
         id: message.id,

@@ -6,13 +6,13 @@ import { pullQueueUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue
 const token = "a-token-of-runners";
 let miniflare: Miniflare;
 let base: string;
+let rushBase: string;
 
 beforeAll(async () => {
   const pull = await pullQueueWorker({
     port: 0,
     token,
-    queueName: "transcode",
-    deadLetterQueueName: "transcode-dead",
+    queueNames: ["transcode", "transcode-rush"],
     maxRetries: 3,
   });
   miniflare = new Miniflare(
@@ -26,13 +26,14 @@ beforeAll(async () => {
           script: `const dead = [];
             export default {
               async fetch(request, env) {
-                if (request.method === "POST") await env.TRANSCODE.send(await request.json());
+                const to = new URL(request.url).pathname === "/rush" ? env.RUSH : env.TRANSCODE;
+                if (request.method === "POST") await to.send(await request.json());
                 return Response.json(dead);
               },
-              async queue(batch) { for (const message of batch.messages) dead.push(message.body); },
+              async queue(batch) { for (const message of batch.messages) dead.push([batch.queue, message.body]); },
             };`,
-          queueProducers: { TRANSCODE: { queueName: "transcode" } },
-          queueConsumers: { "transcode-dead": { maxBatchTimeout: 0 } },
+          queueProducers: { TRANSCODE: { queueName: "transcode" }, RUSH: { queueName: "transcode-rush" } },
+          queueConsumers: { "transcode-dead": { maxBatchTimeout: 0 }, "transcode-rush-dead": { maxBatchTimeout: 0 } },
         },
         pull,
       ],
@@ -41,6 +42,7 @@ beforeAll(async () => {
   await miniflare.ready;
   const url = await miniflare.unsafeGetDirectURL(pullQueueWorkerName);
   base = pullQueueUrl(Number(url.port), "transcode");
+  rushBase = pullQueueUrl(Number(url.port), "transcode-rush");
 });
 
 afterAll(() => miniflare.dispose());
@@ -53,8 +55,8 @@ type PulledMessage = {
   metadata: object;
 };
 
-async function call(operation: "pull" | "ack", body: unknown, bearer = token) {
-  const response = await fetch(`${base}/${operation}`, {
+async function call(operation: "pull" | "ack", body: unknown, bearer = token, queue = base) {
+  const response = await fetch(`${queue}/${operation}`, {
     method: "POST",
     headers: {
       authorization: `Bearer ${bearer}`,
@@ -68,26 +70,24 @@ async function call(operation: "pull" | "ack", body: unknown, bearer = token) {
   };
 }
 
-async function pull(visibilityMs: number): Promise<PulledMessage[]> {
-  const { status, envelope } = await call("pull", {
-    batch_size: 1,
-    visibility_timeout_ms: visibilityMs,
-  });
+async function pull(visibilityMs: number, queue = base): Promise<PulledMessage[]> {
+  const asked = { batch_size: 1, visibility_timeout_ms: visibilityMs };
+  const { status, envelope } = await call("pull", asked, token, queue);
   expect(status).toBe(200);
   return (envelope.result as { messages: PulledMessage[] }).messages;
 }
 
 /** Pulls until a message is visible; expiry of a lease is the queue's own clock, so this only polls. */
-async function pullOne(visibilityMs: number): Promise<PulledMessage> {
+async function pullOne(visibilityMs: number, queue = base): Promise<PulledMessage> {
   for (;;) {
-    const [message] = await pull(visibilityMs);
+    const [message] = await pull(visibilityMs, queue);
     if (message !== undefined) return message;
     await sleep(20);
   }
 }
 
-async function send(body: unknown): Promise<void> {
-  await miniflare.dispatchFetch("http://main/", {
+async function send(body: unknown, path = "/"): Promise<void> {
+  await miniflare.dispatchFetch(`http://main${path}`, {
     method: "POST",
     body: JSON.stringify(body),
   });
@@ -132,8 +132,24 @@ test("a lease that runs out delivers again, and after three retries the message 
     .poll(async () => (await miniflare.dispatchFetch("http://main/")).json(), {
       timeout: 10_000,
     })
-    .toEqual([{ jobId: "poison" }]);
+    .toEqual([["transcode-dead", { jobId: "poison" }]]);
   expect(await pull(50)).toEqual([]);
+});
+
+test("each queue has its own messages and its own dead letters", async () => {
+  await send({ jobId: "rush" }, "/rush");
+  expect(decode(await pullOne(50, rushBase))).toEqual({ jobId: "rush" });
+  expect(await pull(50)).toEqual([]);
+  for (const attempt of [2, 3, 4]) expect((await pullOne(50, rushBase)).attempts).toBe(attempt);
+  await expect
+    .poll(async () => (await miniflare.dispatchFetch("http://main/")).json(), { timeout: 10_000 })
+    .toContainEqual(["transcode-rush-dead", { jobId: "rush" }]);
+});
+
+test("a queue that does not exist is an error envelope", async () => {
+  const { status, envelope } = await call("pull", { batch_size: 1 }, token, base.replace("transcode", "other"));
+  expect(status).toBe(404);
+  expect(envelope).toMatchObject({ success: false, errors: [{ code: 11000 }] });
 });
 
 test("a late ack is accepted while nobody else holds the message", async () => {

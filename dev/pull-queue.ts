@@ -1,4 +1,4 @@
-/** The pull-API worker's place in a Miniflare: its bundle, bindings, the queue it consumes and the socket it owns. */
+/** The pull-API worker's place in a Miniflare: its bundle, bindings, the queues it consumes and the socket it owns. */
 import { fileURLToPath } from "node:url";
 import type { V4WorkerOptions } from "miniflare";
 import { bundleWorker } from "./bundle.ts";
@@ -6,8 +6,8 @@ import { bundleWorker } from "./bundle.ts";
 export type PullQueueConfig = {
   port: number;
   token: string;
-  queueName: string;
-  deadLetterQueueName: string;
+  /** Each ends in the queue of its name with -dead. */
+  queueNames: string[];
   maxRetries: number;
 };
 
@@ -22,6 +22,7 @@ export function pullQueueUrl(port: number, queueName: string): string {
 }
 
 export async function pullQueueWorker(config: PullQueueConfig): Promise<V4WorkerOptions> {
+  const queues = config.queueNames.map((name, index) => ({ name, deadLetters: `DEAD_LETTER_${index}` }));
   const { script } = await bundleWorker(fileURLToPath(new URL("pull-queue-worker.ts", import.meta.url)));
   return {
     name: pullQueueWorkerName,
@@ -29,19 +30,17 @@ export async function pullQueueWorker(config: PullQueueConfig): Promise<V4Worker
     script,
     compatibilityDate: "2026-01-01",
     bindings: {
-      QUEUE_NAME: config.queueName,
+      DEAD_LETTERS: Object.fromEntries(queues.map(({ name, deadLetters }) => [name, deadLetters])),
       PULL_TOKEN: config.token,
       MAX_RETRIES: config.maxRetries,
     },
     durableObjects: { QUEUE: { className: "PullQueue", useSQLite: true } },
-    queueProducers: { DEAD_LETTER: { queueName: config.deadLetterQueueName } },
-    queueConsumers: {
-      [config.queueName]: {
-        maxBatchSize: 10,
-        maxBatchTimeout: 0,
-        maxRetries: 100,
-      },
-    },
+    queueProducers: Object.fromEntries(
+      queues.map(({ name, deadLetters }) => [deadLetters, { queueName: `${name}-dead` }]),
+    ),
+    queueConsumers: Object.fromEntries(
+      queues.map(({ name }) => [name, { maxBatchSize: 10, maxBatchTimeout: 0, maxRetries: 100 }]),
+    ),
     unsafeDirectSockets: [{ host: "127.0.0.1", port: config.port }],
   };
 }

@@ -33,6 +33,7 @@ export type StackShape = {
 const region = "us-east-1";
 const bucket = "wasabi-archive";
 const transcodeQueue = "transcode";
+const rushQueue = "transcode-rush";
 const probeTimeoutMs = 2_000;
 
 const fromRepository = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -55,7 +56,11 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
       root: join(shape.dataDirectory, "lucidlink"),
       token: secrets.lucidAgentToken,
     },
-    pull: { url: pullQueueUrl(ports.pull, transcodeQueue), token: secrets.pullToken },
+    pull: {
+      url: pullQueueUrl(ports.pull, transcodeQueue),
+      rushUrl: pullQueueUrl(ports.pull, rushQueue),
+      token: secrets.pullToken,
+    },
     webhookSecret: secrets.uploadWebhookSecret,
     appWebhook: {
       url: appWebhookUrl(ports.appWebhook),
@@ -147,8 +152,7 @@ export function childPlans(shape: StackShape): ChildPlan[] {
       pull: {
         port: ports.pull,
         token: secrets.pullToken,
-        queueName: transcodeQueue,
-        deadLetterQueueName: `${transcodeQueue}-dead`,
+        queueNames: [transcodeQueue, rushQueue],
         maxRetries: 3,
       },
       faultToken: shape.faults?.token ?? null,
@@ -190,6 +194,7 @@ export function childPlans(shape: StackShape): ChildPlan[] {
         MMF_API_URL: file.api,
         MMF_RUNNER_TOKEN: shape.tokens.runner,
         MMF_PULL_URL: file.pull.url,
+        MMF_RUSH_PULL_URL: file.pull.rushUrl,
         MMF_PULL_TOKEN: file.pull.token,
         MMF_RUNNER_ID: `local-${index + 1}`,
       },

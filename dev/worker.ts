@@ -22,8 +22,7 @@ export const WorkerConfig = z.strictObject({
   pull: z.strictObject({
     port: Port,
     token: z.string().min(1),
-    queueName: z.string().min(1),
-    deadLetterQueueName: z.string().min(1),
+    queueNames: z.array(z.string().min(1)).min(1),
     maxRetries: z.int().nonnegative(),
   }),
   /** Opens the switch of the R2 binding to whoever shows it; null: the worker runs as it is deployed. */

@@ -11,6 +11,7 @@ const queueNames = [
   "ARCHIVE_QUEUE",
   "INGEST_QUEUE",
   "TRANSCODE_QUEUE",
+  "TRANSCODE_RUSH_QUEUE",
   "R2_QUEUE",
   "LUCIDLINK_QUEUE",
   "CATALOGUE_QUEUE",
@@ -20,6 +21,7 @@ const queueNames = [
 interface Sent {
   type: string;
   id: string;
+  queue: string;
 }
 
 let count = 0;
@@ -43,7 +45,7 @@ function takeQueues(stub: DurableObjectStub<AssetObject>, sent: Sent[], fails: (
     for (const name of queueNames) {
       const send = async (body: Sent) => {
         if (fails()) throw new Error("the queue is away");
-        sent.push({ type: body.type, id: body.id });
+        sent.push({ type: body.type, id: body.id, queue: name });
       };
       Object.defineProperty(bindings, name, { value: { send }, configurable: true });
     }
@@ -90,6 +92,23 @@ test("an upload creates the asset once, sends its commands and empties the outbo
   const otherId = await door.apply(noticed(upload, "webhook:other"));
   expect(otherId).toMatchObject({ outcome: "ignored", asset: { revision: 1 } });
   expect(sent).toHaveLength(2);
+});
+
+test("the priority of an upload chooses the queue that runners pull its job from", async () => {
+  for (const [priority, queue] of [
+    [undefined, "TRANSCODE_QUEUE"],
+    [69, "TRANSCODE_QUEUE"],
+    [70, "TRANSCODE_RUSH_QUEUE"],
+  ] as const) {
+    const upload = declaration(priority === undefined ? {} : { priority });
+    const { stub, door } = open(upload.fileId);
+    const sent: Sent[] = [];
+    await takeQueues(stub, sent);
+    await door.apply(noticed(upload));
+    await archived(door, upload);
+    await settled(stub);
+    expect(sent.filter(({ type }) => type === "EnqueueTranscode").map((one) => one.queue)).toEqual([queue]);
+  }
 });
 
 test("a different file under a known id is a conflict that names the fields and changes nothing", async () => {

@@ -32,11 +32,11 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "UploadOpened":
       return { quality: event.quality, key: event.key };
     case "RenditionUploaded":
-      return { quality: event.quality, frames: event.frames, sizeBytes: event.sizeBytes };
+      return { quality: event.quality, frames: event.frames, sizeBytes: event.sizeBytes, ...readOf(event) };
     case "TranscodeFailed":
-      return { code: event.code, message: event.message };
+      return { code: event.code, message: event.message, ...readOf(event) };
     case "LeaseReleased":
-      return { reason: event.reason };
+      return { reason: event.reason, ...readOf(event) };
     case "LeaseRenewed":
     case "LeaseExpired":
     case "RetryRequested":
@@ -62,6 +62,10 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     }
   }
 }
+
+/** Bytes of the original read from Wasabi under the lease so far: each lease's last figure is its egress. */
+const readOf = ({ sourceBytes }: { sourceBytes?: number | undefined }) =>
+  sourceBytes === undefined ? {} : { sourceBytes };
 
 /** Query strings of upload sources may be presigned. */
 function withoutQuery(url: string): string {

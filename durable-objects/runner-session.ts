@@ -117,15 +117,23 @@ function answerHolder(
       return answerUploaded(frame, state, by, ports);
     case "failed": {
       const { code, message, retryable } = frame;
-      const event = { type: "TranscodeFailed", lease, code, message, retryable } as const;
+      const event = { type: "TranscodeFailed", lease, code, message, retryable, ...readOf(frame) } as const;
       ports.commit({ key: `failed:${lease}`, by, event });
       return ok;
     }
     case "release":
-      ports.commit({ key: `released:${lease}`, by, event: { type: "LeaseReleased", lease, reason: frame.reason } });
+      ports.commit({
+        key: `released:${lease}`,
+        by,
+        event: { type: "LeaseReleased", lease, reason: frame.reason, ...readOf(frame) },
+      });
       return ok;
   }
 }
+
+/** What the lease has read of the original: kept in the history, for the egress ledger. */
+const readOf = ({ sourceBytes }: { sourceBytes?: number | undefined }) =>
+  sourceBytes === undefined ? {} : { sourceBytes };
 
 function answerUploaded(frame: FrameOf<"uploaded">, state: StoredAsset, by: string, ports: RunnerPorts): ObjectFrame {
   if (isRepeat(frame, state)) return { type: "ok", seq: frame.seq };
@@ -140,7 +148,11 @@ function answerUploaded(frame: FrameOf<"uploaded">, state: StoredAsset, by: stri
     {
       key: `uploaded:${lease}:${quality}`,
       by,
-      event: { type: "RenditionUploaded", lease, quality, width, height, frames, durationSeconds, sizeBytes, sha256 },
+      event: {
+        type: "RenditionUploaded",
+        ...{ lease, quality, width, height, frames, durationSeconds, sizeBytes, sha256 },
+        ...readOf(frame),
+      },
     },
     rendition.upload.uploadId,
     frame.parts,

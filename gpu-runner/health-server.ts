@@ -1,16 +1,8 @@
 /** /healthz (503 once the runner has stopped pulling, with why) and /metrics (Prometheus text), for whoever runs it. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { JobOutcome } from "./job/run-job.ts";
-
-export type RunnerHealth = {
-  runnerId: string;
-  encoder: string;
-  jobsRunning: number;
-  /** Why nothing is pulled any more; null while all is well. */
-  stopped: string | null;
-  outcomes: Readonly<Record<JobOutcome["type"], number>>;
-};
+import { prometheusText } from "./prometheus-text.ts";
+import { type RunnerHealth, runnerMetrics } from "./runner-metrics.ts";
 
 export type HealthServer = { port: number; close(): Promise<void> };
 
@@ -24,7 +16,7 @@ export async function startHealthServer(
     if (request.method !== "GET" && request.method !== "HEAD") return response.writeHead(405).end();
     if (path === "/healthz") {
       const status = health.stopped === null ? 200 : 503;
-      return response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(health));
+      return response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(healthJson(health)));
     }
     if (path === "/metrics") {
       return response.writeHead(200, { "content-type": "text/plain; version=0.0.4" }).end(metricsText(health));
@@ -46,15 +38,31 @@ export async function startHealthServer(
   };
 }
 
-export function metricsText({ runnerId, jobsRunning, stopped, outcomes }: RunnerHealth): string {
-  const runner = `runner="${runnerId}"`;
-  return [
-    "# TYPE runner_jobs_running gauge",
-    `runner_jobs_running{${runner}} ${jobsRunning}`,
-    "# TYPE runner_pulling gauge",
-    `runner_pulling{${runner}} ${stopped === null ? 1 : 0}`,
-    "# TYPE runner_jobs_total counter",
-    ...Object.entries(outcomes).map(([outcome, n]) => `runner_jobs_total{${runner},outcome="${outcome}"} ${n}`),
-    "",
-  ].join("\n");
+export function healthJson({ runnerId, encoder, ffmpegVersion, board, stopped }: RunnerHealth) {
+  const jobs = board.running().map(({ fileId, jobId, progress, lease }) => ({
+    fileId,
+    jobId,
+    percent: progress?.percent ?? null,
+    fps: progress?.fps ?? null,
+    speed: progress?.speed ?? null,
+    etaSeconds: progress?.etaSeconds ?? null,
+    lease: lease === null ? null : { leaseMs: lease.leaseMs, sinceRenewalMs: Math.round(lease.sinceRenewalMs()) },
+  }));
+  const { outcomes } = board.totals();
+  return {
+    runnerId,
+    encoder: encoder.kind,
+    because: encoder.reason,
+    ffmpeg: ffmpegVersion,
+    jobsRunning: jobs.length,
+    jobs,
+    stopped,
+    outcomes,
+  };
+}
+
+function metricsText(health: RunnerHealth): string {
+  const { user, system } = process.cpuUsage();
+  const facts = { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
+  return prometheusText(runnerMetrics(health, facts));
 }

@@ -1,19 +1,22 @@
 /** The runner's process: settings, binaries and encoder at the start; signals, deadlines and the exit code at the end. */
 import type { Logger } from "pino";
 import { defaultLadder } from "../schemas/ladder.ts";
-import { type HealthServer, type RunnerHealth, startHealthServer } from "./health-server.ts";
+import { type HealthServer, startHealthServer } from "./health-server.ts";
 import { ShuttingDown } from "./job/job-failure.ts";
 import { jobTiming } from "./job/job-timing.ts";
-import { createPullQueue } from "./job/pull-queue.ts";
+import { createPullQueue, type PullQueue } from "./job/pull-queue.ts";
 import { runJob } from "./job/run-job.ts";
 import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
+import { createJobBoard, type JobBoard } from "./job-board.ts";
+import { createLiveView, plainProgress, type ViewState } from "./live-view.ts";
 import { createLog } from "./log.ts";
 import { type Binaries, findBinaries } from "./media/binaries.ts";
-import { chooseEncoder, type EncoderChoice } from "./media/encoder-probe.ts";
+import { type EncoderInUse, encoderInUse } from "./media/encoder-in-use.ts";
+import { chooseEncoder } from "./media/encoder-probe.ts";
 import { removeAbandonedSocketFolders } from "./media/socket-folder.ts";
-import { createProgressLine } from "./progress-line.ts";
 import { redactor } from "./redact.ts";
-import { helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
+import type { RunnerHealth } from "./runner-metrics.ts";
+import { forgetSecrets, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
 
 /** A claim takes seconds; after this another runner may have the message. */
 const visibilityTimeoutMs = 60_000;
@@ -22,12 +25,15 @@ const pullBackoff = { baseMs: 1_000, maxMs: 30_000 };
 /** Whoever stops a service kills it soon after. */
 const shutdownLimitMs = 4_500;
 const unfitReminderMs = 5 * 60_000;
+/** A lost encoder is looked for again at the first job after this. */
+const encoderRetryMs = 5 * 60_000;
 
 const exitCode = { ok: 0, failed: 1, badSettings: 2 } as const;
 
 function settingsOrExit(): Settings {
   try {
     const settings = readSettings(process.argv.slice(2), process.env);
+    forgetSecrets(process.env);
     if (settings !== null) return settings;
     process.stdout.write(helpText);
     process.exit(exitCode.ok);
@@ -38,8 +44,16 @@ function settingsOrExit(): Settings {
   }
 }
 
-function listenForShutdown(settings: Settings, log: Logger): AbortSignal {
+type Endings = {
+  /** Stop the jobs that run and give them back. */
+  shutdown: AbortSignal;
+  /** Pull no more, and go when the jobs that run are over. */
+  finish: AbortSignal;
+};
+
+function listenForSignals(settings: Settings, log: Logger): Endings {
   const shutdown = new AbortController();
+  const finish = new AbortController();
   const stop = (why: string) => {
     if (shutdown.signal.aborted) process.exit(exitCode.failed);
     log.info({ why }, "shutting down");
@@ -51,77 +65,93 @@ function listenForShutdown(settings: Settings, log: Logger): AbortSignal {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  process.on("SIGUSR2", () => {
+    log.info("finishing: no more jobs are pulled");
+    finish.abort();
+  });
   if (settings.exitWithParent) {
     process.stdin.once("end", () => stop("standard input closed"));
     process.stdin.once("error", () => stop("standard input failed"));
     process.stdin.resume();
   }
-  return shutdown.signal;
+  return { shutdown: shutdown.signal, finish: finish.signal };
 }
 
-async function stayUnfit(reason: string, shutdown: AbortSignal, log: Logger): Promise<void> {
+async function stayUnfit(reason: string, { shutdown, finish }: Endings, log: Logger): Promise<void> {
   const says = "this runner has stopped pulling jobs; mend it and start it again";
   log.error({ reason }, says);
   const reminder = setInterval(() => log.error({ reason }, says), unfitReminderMs);
-  await new Promise<void>((resolve) => shutdown.addEventListener("abort", () => resolve(), { once: true }));
+  const ended = AbortSignal.any([shutdown, finish]);
+  await new Promise<void>((resolve) => {
+    if (ended.aborted) resolve();
+    ended.addEventListener("abort", () => resolve(), { once: true });
+  });
   clearInterval(reminder);
 }
 
 type Parts = {
   settings: Settings;
   log: Logger;
-  shutdown: AbortSignal;
+  endings: Endings;
   binaries: Binaries;
-  encoder: EncoderChoice;
+  encoder: EncoderInUse;
   redact: (text: string) => string;
-  health: RunnerHealth;
+  board: JobBoard;
 };
 
-function pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health }: Parts): Promise<LoopEnd> {
+/** Rush jobs first. */
+function queuesOf({ pullUrl, rushPullUrl, pullToken: token }: Settings): PullQueue[] {
+  const shared = { token, visibilityTimeoutMs, timeoutMs: pullTimeoutMs, backoff: pullBackoff, random: Math.random };
+  const rush = rushPullUrl === null ? [] : [{ setting: "MMF_RUSH_PULL_URL", url: rushPullUrl }];
+  return [...rush, { setting: "MMF_PULL_URL", url: pullUrl }].map((one) => createPullQueue({ ...shared, ...one }));
+}
+
+function pullAndRun({ settings, log, endings, binaries, encoder, redact, board }: Parts): Promise<LoopEnd> {
+  const { shutdown } = endings;
   return runnerLoop({
-    queue: createPullQueue({
-      url: settings.pullUrl,
-      token: settings.pullToken,
-      visibilityTimeoutMs,
-      timeoutMs: pullTimeoutMs,
-      backoff: pullBackoff,
-      random: Math.random,
-    }),
+    queues: queuesOf(settings),
     concurrency: settings.concurrency,
     once: settings.once,
+    drain: settings.drain,
     pollMs: settings.pollMs,
     backoff: pullBackoff,
-    shutdown,
+    ...endings,
     random: Math.random,
     log,
-    run: (message, settle) => {
-      health.jobsRunning++;
+    run: async (message, settle) => {
+      const { watch, close } = board.open(message);
+      const jobLog = log.child({ fileId: message.fileId, jobId: message.jobId, generation: message.generation });
+      const isDue = plainProgress(process.stderr, () => performance.now());
       return runJob({
         message,
         settle,
         api: { url: settings.apiUrl, token: settings.runnerToken },
         runnerId: settings.runnerId,
-        encoder,
+        encoder: await encoder.forJob(),
+        probeEncoder: () => encoder.probeAgain(),
         binaries,
         timing: jobTiming,
         shutdown,
         redact,
-        onProgress: (progress) => progressLine.show(message.fileId, progress),
-        log: log.child({ fileId: message.fileId, jobId: message.jobId, generation: message.generation }),
-      }).finally(() => {
-        health.jobsRunning--;
-        progressLine.remove(message.fileId);
-      });
+        onProgress: ({ renditions: _renditions, ...progress }) => {
+          if (isDue()) jobLog.info(progress, "encoding");
+        },
+        watch,
+        log: jobLog,
+      }).finally(close);
     },
     onOutcome: ({ fileId, jobId }, outcome) => {
-      outcomes[outcome.type]++;
+      board.ended(outcome);
       log[outcome.type === "failed" ? "error" : "info"]({ fileId, jobId, outcome }, `job ${outcome.type}`);
     },
   });
 }
 
-const outcomes = { done: 0, failed: 0, refused: 0, unreachable: 0, lost: 0, released: 0 };
-const progressLine = createProgressLine(process.stderr);
+function viewOf(health: RunnerHealth | null): ViewState | null {
+  if (health === null) return null;
+  const { runnerId, encoder, board, stopped } = health;
+  return { runnerId, encoder: encoder.reason, stopped, jobs: board.running() };
+}
 
 async function main(): Promise<number> {
   const settings = settingsOrExit();
@@ -129,33 +159,47 @@ async function main(): Promise<number> {
   // A log that nobody reads any more must not end the encode.
   process.stdout.on("error", () => undefined);
   const write = (line: string) => void process.stdout.write(line);
-  const log = createLog({ level: settings.logLevel, redact, beforeLine: () => progressLine.clear(), write });
-  const shutdown = listenForShutdown(settings, log);
+  const board = createJobBoard(() => performance.now());
+  let health: (() => RunnerHealth) | null = null;
+  const view = createLiveView(process.stderr, () => viewOf(health?.() ?? null));
+  const log = createLog({ level: settings.logLevel, redact, beforeLine: () => view.clear(), write });
+  const endings = listenForSignals(settings, log);
   let healthServer: HealthServer | null = null;
   try {
     await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
-    const encoder = await chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length);
+    const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings.decode);
+    const encoder = encoderInUse({
+      first: await probe(),
+      probe,
+      retryAfterMs: encoderRetryMs,
+      nowMs: () => performance.now(),
+      onChange: ({ kind, reason }) => log.warn({ encoder: kind, because: reason }, "another encoder is in use now"),
+    });
     const { runnerId } = settings;
-    const health: RunnerHealth = { runnerId, encoder: encoder.kind, jobsRunning: 0, stopped: null, outcomes };
-    if (settings.health !== null) healthServer = await startHealthServer(settings.health, () => health);
-    const ffmpeg = binaries.version;
+    let stopped: string | null = null;
+    const ffmpegVersion = binaries.version;
+    const readHealth = (): RunnerHealth => ({ runnerId, encoder: encoder.current(), ffmpegVersion, board, stopped });
+    health = readHealth;
+    if (settings.health !== null) healthServer = await startHealthServer(settings.health, readHealth);
     const healthPort = healthServer?.port;
-    log.info({ runnerId, encoder: encoder.kind, because: encoder.reason, ffmpeg, healthPort }, "runner ready: pulling");
-    const end = await pullAndRun({ settings, log, shutdown, binaries, encoder, redact, health });
+    const { kind, reason } = encoder.current();
+    const ready = { runnerId, encoder: kind, because: reason, ffmpeg: ffmpegVersion, healthPort };
+    log.info(ready, "runner ready: pulling");
+    const end = await pullAndRun({ settings, log, endings, binaries, encoder, redact, board });
     if (end.type === "unfit") {
-      health.stopped = end.reason;
-      if (!settings.once) await stayUnfit(end.reason, shutdown, log);
+      stopped = end.reason;
+      if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);
     }
     log.info({ end: end.type }, "runner stopped");
-    return end.type === "stopped" || (end.type === "once" && end.outcome.type === "done")
-      ? exitCode.ok
-      : exitCode.failed;
+    const well = end.type === "once" ? end.outcome.type === "done" : end.type !== "unfit";
+    return well ? exitCode.ok : exitCode.failed;
   } catch (error) {
     log.error({ err: error }, "the runner cannot go on");
     return exitCode.failed;
   } finally {
+    view.close();
     await healthServer?.close();
   }
 }

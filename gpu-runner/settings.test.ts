@@ -23,7 +23,10 @@ test("defaults need four variables and no flag", () => {
   expect(readSettings([], env)).toMatchObject({
     apiUrl: "https://api.example",
     encoder: "auto",
+    decode: "auto",
     once: false,
+    drain: false,
+    rushPullUrl: null,
     concurrency: 1,
     health: null,
     exitWithParent: false,
@@ -70,6 +73,19 @@ test("an address must be one, without a query string or a user", () => {
   for (const url of ["nonsense", "ftp://host", "https://user:hunter2@host", "https://host/?token=hunter2"]) {
     expect(problemOf([], { ...env, MMF_API_URL: url })).toMatch(/^MMF_API_URL: /);
   }
+});
+
+test("a queue of rush jobs is one more address", () => {
+  const rush = "https://api.cloudflare.example/client/v4/accounts/a/queues/r/messages";
+  expect(readSettings(["--drain"], { ...env, MMF_RUSH_PULL_URL: rush })).toMatchObject({
+    rushPullUrl: rush,
+    drain: true,
+  });
+  expect(problemOf([], { ...env, MMF_RUSH_PULL_URL: "nonsense" })).toMatch(/^MMF_RUSH_PULL_URL: /);
+});
+
+test("one job and every job cannot both be asked for", () => {
+  expect(problemOf(["--once", "--drain"], env)).toBe("--drain: does not go together with --once");
 });
 
 test("secrets are no flags, and unknown flags are refused", () => {

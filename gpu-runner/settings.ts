@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { RunnerId } from "../schemas/runner-protocol.ts";
-import { ENCODER_SETTINGS } from "./media/encoder-probe.ts";
+import { DECODE_SETTINGS, ENCODER_SETTINGS } from "./media/encoder-probe.ts";
 
 const baseUrl = z
   .url({ protocol: /^https?$/, abort: true })
@@ -17,17 +17,20 @@ const Environment = z.object({
   MMF_API_URL: baseUrl,
   MMF_RUNNER_TOKEN: secret,
   MMF_PULL_URL: baseUrl,
+  MMF_RUSH_PULL_URL: baseUrl.optional(),
   MMF_PULL_TOKEN: secret,
   MMF_RUNNER_ID: RunnerId.optional(),
   FFMPEG_ENCODER: z.enum(ENCODER_SETTINGS).default("auto"),
+  FFMPEG_DECODE: z.enum(DECODE_SETTINGS).default("auto"),
   MMF_EXIT_WITH_PARENT: z
     .enum(["0", "1"])
     .default("0")
     .transform((value) => value === "1"),
 });
 
-const Flags = z.object({
+const AnyFlags = z.object({
   once: z.boolean().default(false),
+  drain: z.boolean().default(false),
   concurrency: integer(1, 16).default(1),
   "poll-ms": integer(50, 60_000).default(1_000),
   "log-level": z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
@@ -35,15 +38,24 @@ const Flags = z.object({
   "health-host": z.string().min(1).default("127.0.0.1"),
 });
 
+const Flags = AnyFlags.refine(({ once, drain }) => !(once && drain), {
+  path: ["drain"],
+  message: "does not go together with --once",
+});
+
 export type Settings = {
   apiUrl: string;
   runnerToken: string;
   pullUrl: string;
+  /** Of jobs of high priority: emptied before the other. */
+  rushPullUrl: string | null;
   pullToken: string;
   runnerId: string;
   encoder: (typeof ENCODER_SETTINGS)[number];
+  decode: (typeof DECODE_SETTINGS)[number];
   exitWithParent: boolean;
   once: boolean;
+  drain: boolean;
   concurrency: number;
   pollMs: number;
   logLevel: "trace" | "debug" | "info" | "warn" | "error";
@@ -61,6 +73,7 @@ Pulls transcode jobs, encodes each with one ffmpeg, and streams every rendition 
 
 Options
   --once              run one job, then exit (0 when it is done)
+  --drain             pull until the queues have been empty once, end the jobs that run, exit 0
   --concurrency N     jobs at once (1)
   --poll-ms N         pause between pulls of an empty queue (1000)
   --log-level LEVEL   trace, debug, info, warn or error (info)
@@ -72,12 +85,24 @@ Environment
   MMF_API_URL         the API, https://…
   MMF_RUNNER_TOKEN    bearer token with the role runner
   MMF_PULL_URL        https://…/client/v4/accounts/ACCOUNT/queues/QUEUE/messages
-  MMF_PULL_TOKEN      token that may pull and ack that queue
+  MMF_RUSH_PULL_URL   the same of the queue of rush jobs, which is emptied first (none: it is not pulled)
+  MMF_PULL_TOKEN      token that may pull and ack these queues
   MMF_RUNNER_ID       this runner's name, stable over restarts (host name and a random suffix)
   FFMPEG_ENCODER      auto, nvenc or x264 (auto: NVENC if it encodes, else libx264)
+  FFMPEG_DECODE       auto or cpu (auto: with NVENC, on the card where that is proven)
   FFMPEG_PATH, FFPROBE_PATH   instead of the ones on PATH
   MMF_EXIT_WITH_PARENT        1: stop when standard input closes
+
+Signals
+  SIGUSR2             pull no more, end the jobs that run, exit 0
+  SIGTERM, SIGINT     stop the jobs that run, give them back to the queue, exit within 5 seconds
 `;
+
+/** Out of the environment that children inherit: ffmpeg reads hostile files, and needs no token. */
+export function forgetSecrets(env: NodeJS.ProcessEnv): void {
+  delete env.MMF_RUNNER_TOKEN;
+  delete env.MMF_PULL_TOKEN;
+}
 
 /** null: help was asked for. Throws SettingsError naming every wrong setting. */
 export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): Settings | null {
@@ -98,11 +123,14 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
     apiUrl: variable.MMF_API_URL,
     runnerToken: variable.MMF_RUNNER_TOKEN,
     pullUrl: variable.MMF_PULL_URL,
+    rushPullUrl: variable.MMF_RUSH_PULL_URL ?? null,
     pullToken: variable.MMF_PULL_TOKEN,
     runnerId: variable.MMF_RUNNER_ID ?? defaultRunnerId(hostname(), randomBytes(3).toString("hex")),
     encoder: variable.FFMPEG_ENCODER,
+    decode: variable.FFMPEG_DECODE,
     exitWithParent: variable.MMF_EXIT_WITH_PARENT,
     once: flag.once,
+    drain: flag.drain,
     concurrency: flag.concurrency,
     pollMs: flag["poll-ms"],
     logLevel: flag["log-level"],
@@ -126,6 +154,7 @@ function parseFlags(args: readonly string[]) {
       options: {
         help: { type: "boolean", short: "h" },
         once: { type: "boolean" },
+        drain: { type: "boolean" },
         concurrency: { type: "string" },
         "poll-ms": { type: "string" },
         "log-level": { type: "string" },

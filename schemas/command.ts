@@ -171,11 +171,23 @@ export const Command = z.discriminatedUnion("type", [
 export type Command = z.infer<typeof Command>;
 export type CommandOf<Type extends Command["type"]> = Extract<Command, { type: Type }>;
 
-export const QueueName = z.enum(["archive", "ingest", "transcode", "r2", "lucidlink", "catalogue", "app-webhook"]);
+export const QueueName = z.enum([
+  "archive",
+  "ingest",
+  "transcode",
+  "transcode-rush",
+  "r2",
+  "lucidlink",
+  "catalogue",
+  "app-webhook",
+]);
 export type QueueName = z.infer<typeof QueueName>;
 
-/** Which queue carries which command; total, so that a new command cannot be forgotten. */
-export const queueOf: Readonly<Record<Command["type"], QueueName>> = {
+/** Jobs of this priority or a higher one have a queue of their own, which runners empty first. */
+export const rushPriority = 70;
+
+/** Total, so that a new command cannot be forgotten. */
+const queueByType: Readonly<Record<Command["type"], QueueName>> = {
   ArchiveOriginal: "archive",
   IngestOriginal: "ingest",
   EnqueueTranscode: "transcode",
@@ -191,5 +203,13 @@ export const queueOf: Readonly<Record<Command["type"], QueueName>> = {
   PublishCatalogue: "catalogue",
   NotifyApp: "app-webhook",
 };
+
+type Routed = { type: Exclude<Command["type"], "EnqueueTranscode"> } | { type: "EnqueueTranscode"; priority: number };
+
+/** Which queue carries which command. */
+export function queueOf(command: Routed): QueueName {
+  const isRush = command.type === "EnqueueTranscode" && command.priority >= rushPriority;
+  return isRush ? "transcode-rush" : queueByType[command.type];
+}
 
 export const deadLetterQueueOf = (queue: QueueName) => `${queue}-dead` as const;

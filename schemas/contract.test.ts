@@ -104,7 +104,7 @@ describe("commands", () => {
 
   test("no R2 or LucidLink command can be made about an original", () => {
     const key = originalKey(upload);
-    const aimed = commands.filter(({ type }) => ["r2", "lucidlink"].includes(queueOf[type]));
+    const aimed = commands.filter((command) => ["r2", "lucidlink"].includes(queueOf(command)));
     expect(aimed).toHaveLength(6);
     for (const command of aimed) {
       expect(Command.safeParse({ ...command, key }).success).toBe(false);
@@ -121,8 +121,17 @@ describe("commands", () => {
     ).toBe(false);
   });
 
+  test("a job's priority chooses its queue", () => {
+    const queues = [0, 50, 69, 70, 100].map((priority) => queueOf({ type: "EnqueueTranscode", priority }));
+    expect(queues).toEqual(["transcode", "transcode", "transcode", "transcode-rush", "transcode-rush"]);
+  });
+
   test("each goes to a queue, and each queue has its dead letters", () => {
-    expect(new Set(Object.values(queueOf))).toEqual(new Set(QueueName.options));
+    const types = Command.options.map(({ shape }) => shape.type.value);
+    const queues = types.flatMap((type) =>
+      type === "EnqueueTranscode" ? [50, 100].map((priority) => queueOf({ type, priority })) : queueOf({ type }),
+    );
+    expect(new Set(queues)).toEqual(new Set(QueueName.options));
     expect(deadLetterQueueOf("r2")).toBe("r2-dead");
   });
 });

@@ -36,6 +36,8 @@ export type UploadDeclaration = z.infer<typeof UploadDeclaration>;
 
 const op = z.int().positive();
 const lease = Token;
+/** Read from the original under this lease so far. */
+const sourceBytes = SizeBytes.optional();
 const message = z.string().max(2_000);
 const stepFact = { step: StepRef, op };
 const copyFact = { tier: CopyTier, quality: Quality, jobId: JobId, op };
@@ -77,9 +79,17 @@ export const AssetEvent = z.discriminatedUnion("type", [
     durationSeconds: z.number(),
     sizeBytes: SizeBytes,
     sha256: CompositeSha256,
+    sourceBytes,
   }),
-  z.object({ type: z.literal("TranscodeFailed"), lease, code: FailureCode, message, retryable: z.boolean() }),
-  z.object({ type: z.literal("LeaseReleased"), lease, reason: z.string() }),
+  z.object({
+    type: z.literal("TranscodeFailed"),
+    lease,
+    code: FailureCode,
+    message,
+    retryable: z.boolean(),
+    sourceBytes,
+  }),
+  z.object({ type: z.literal("LeaseReleased"), lease, reason: z.string(), sourceBytes }),
   z.object({ type: z.literal("LeaseExpired"), generation: z.int().positive() }),
 
   z.object({

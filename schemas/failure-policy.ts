@@ -60,6 +60,7 @@ export const failurePolicy = {
   URL_EXPIRED: "fatal",
   NOT_FOUND: "fatal",
   METHOD_NOT_ALLOWED: "fatal",
+  PRECONDITION_FAILED: "fatal",
   RANGE_NOT_SATISFIABLE: "fatal",
   PAYLOAD_TOO_LARGE: "fatal",
   UNSUPPORTED_MEDIA_TYPE: "fatal",

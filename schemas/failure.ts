@@ -109,6 +109,10 @@ const table = {
   METHOD_NOT_ALLOWED: failure("The method is not allowed here", "See /openapi.json."),
   NOT_READY: failure("The asset has no such rendition yet", "Wait for the asset's state, or ask for another quality."),
   SUPERSEDED: failure("A newer rendition has replaced this one", "Ask for a new playback URL."),
+  PRECONDITION_FAILED: failure(
+    "The file is not the one that the request's condition names",
+    "Ask without the condition, or for the whole file.",
+  ),
   RANGE_NOT_SATISFIABLE: failure(
     "The range lies outside the file",
     "Ask for a range within the size in Content-Range.",

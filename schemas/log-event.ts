@@ -61,6 +61,18 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** Delivery went on with the other tier. */
   z.object({ event: z.literal("delivery.tier-failed"), ...request, code: FailureCode }),
+  /** A response was broken off in the middle; `atByte`: by its tier, and the rest was looked for elsewhere. */
+  z.object({
+    event: z.literal("delivery.broken-off"),
+    ...request,
+    servedFrom: z.string(),
+    atByte: z.int().nullable(),
+  }),
+  /** What one isolate has served within about a minute, by tier. */
+  z.object({
+    event: z.literal("delivery.served"),
+    tiers: z.partialRecord(z.enum(["cache", "r2", "wasabi", "none"]), z.object({ requests: z.int(), bytes: z.int() })),
+  }),
   /** An access, a miss or a loss was not reported to the asset. */
   z.object({ event: z.literal("delivery.note-failed"), ...request, note: z.string() }),
 ]);
@@ -89,5 +101,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "feed.snapshot-failed": "warn",
   "request.failed": "error",
   "delivery.tier-failed": "warn",
+  "delivery.broken-off": "warn",
+  "delivery.served": "info",
   "delivery.note-failed": "warn",
 };

@@ -13,7 +13,15 @@ const VIDEO = {
   duration: "10.000000",
   disposition: { attached_pic: 0 },
 };
-const SOUND = { codec_type: "audio", codec_name: "aac", channels: 2, sample_rate: "48000", tags: { language: "eng" } };
+const SOUND = {
+  codec_type: "audio",
+  codec_name: "aac",
+  sample_fmt: "fltp",
+  channels: 2,
+  channel_layout: "stereo",
+  sample_rate: "48000",
+  tags: { language: "eng" },
+};
 const FORMAT = { format_name: "mov,mp4,m4a,3gp,3g2,mj2", duration: "10.040000" };
 
 const read = (video: object = {}, format: object = {}, others: object[] = []) =>
@@ -47,7 +55,7 @@ test("a plain clip", () => {
     colorPrimaries: null,
     colorTransfer: null,
     fullRange: false,
-    audio: [{ codec: "aac", channels: 2, sampleRateHz: 48_000, language: "eng" }],
+    audio: [{ codec: "aac", channels: 2, layout: "stereo", sampleRateHz: 48_000, language: "eng" }],
     timecode: null,
   });
 });
@@ -105,6 +113,14 @@ test("timecode from wherever it is written, and only a real one", () => {
   expect(source({ tags: { timecode: "noon" } })).toMatchObject({ timecode: null });
 });
 
+test("a picture that begins later than its file", () => {
+  expect(source({ start_time: "1.421333" }, { start_time: "1.400000" })).toMatchObject({
+    pictureDelaySeconds: 0.021333,
+  });
+  expect(source({ start_time: "0.000000" }, { start_time: "0.000000" })).not.toHaveProperty("pictureDelaySeconds");
+  expect(source({ start_time: "0.1" })).not.toHaveProperty("pictureDelaySeconds");
+});
+
 test("duration from the stream, its tag, the container, or a measurement", () => {
   expect(source({ duration: undefined, tags: { DURATION: "00:01:00.500000000" } })).toMatchObject({
     durationSeconds: 60.5,
@@ -114,6 +130,36 @@ test("duration from the stream, its tag, the container, or a measurement", () =>
   const none = { format: { format_name: "matroska,webm" }, streams: [{ ...VIDEO, duration: undefined }] };
   expect(readProbe(none)).toMatchObject({ ok: false, code: "NO_DURATION" });
   expect(readProbe(none, 4.2)).toMatchObject({ ok: true, source: { durationSeconds: 4.2, videoDurationSeconds: 4.2 } });
+});
+
+describe("sound", () => {
+  const trackOf = (changes: object) => source({}, {}, [{ ...SOUND, ...changes }]).audio[0];
+
+  test("has no layout where the file only counts channels", () => {
+    expect(trackOf({ channels: 4, channel_layout: "4 channels" })).toMatchObject({ channels: 4, layout: null });
+    expect(trackOf({ channels: 6, channel_layout: "5.1(side)" })).toMatchObject({ layout: "5.1(side)" });
+    expect(trackOf({ channel_layout: undefined })).toMatchObject({ layout: null });
+  });
+
+  test("is unknown without a decoder or without a single frame", () => {
+    expect(trackOf({ codec_name: "ac4", sample_fmt: undefined })).toMatchObject({ codec: "unknown" });
+    expect(trackOf({ sample_fmt: "unknown" })).toMatchObject({ codec: "unknown" });
+    expect(trackOf({ nb_frames: "0" })).toMatchObject({ codec: "unknown" });
+    expect(trackOf({ nb_frames: "N/A" })).toMatchObject({ codec: "aac" });
+  });
+});
+
+test("a rate of fields is half that rate of frames", () => {
+  const fields = { r_frame_rate: "60000/1001", avg_frame_rate: "30000/1001" };
+  expect(source({ ...fields, field_order: "tt" })).toMatchObject({ fps: { num: 60000, den: 2002 }, vfr: false });
+  expect(source(fields)).toMatchObject({ vfr: true });
+});
+
+test("what is encrypted is known by its packets", () => {
+  const packets = [{}, { side_data_list: [{ side_data_type: "Skip Samples" }, { side_data_type: "Encryption info" }] }];
+  const json = { format: FORMAT, streams: [VIDEO] };
+  expect(readProbe({ ...json, packets })).toMatchObject({ ok: false, code: "ENCRYPTED_MEDIA" });
+  expect(readProbe({ ...json, packets: packets.slice(0, 1) })).toMatchObject({ ok: true });
 });
 
 describe("refuses", () => {
@@ -129,6 +175,9 @@ describe("refuses", () => {
     ["a JPEG", { format: { format_name: "image2" }, streams: [VIDEO] }, "STILL_IMAGE"],
     ["a HEIC", { format: { ...FORMAT, tags: { major_brand: "heic" } }, streams: [VIDEO] }, "STILL_IMAGE"],
     ["an unknown codec", { format: FORMAT, streams: [{ ...VIDEO, codec_name: undefined }] }, "UNSUPPORTED_CODEC"],
+    ["Blackmagic RAW", { format: FORMAT, streams: [{ ...VIDEO, codec_tag_string: "brhq" }] }, "UNSUPPORTED_CODEC"],
+    ["ProRes RAW", { format: FORMAT, streams: [{ ...VIDEO, codec_tag_string: "aprn" }] }, "UNSUPPORTED_CODEC"],
+    ["RED raw", { format: { ...FORMAT, format_name: "r3d" }, streams: [VIDEO] }, "UNSUPPORTED_CODEC"],
     ["no picture size", { format: FORMAT, streams: [{ ...VIDEO, width: 0 }] }, "INVALID_MEDIA"],
   ])("%s", (_, json, code) => {
     expect(readProbe(json)).toMatchObject({ ok: false, code, message: expect.stringMatching(/^The [^{}]+\.$/) });

@@ -12,10 +12,15 @@ export const Rational = z.strictObject({
 export type Rational = z.infer<typeof Rational>;
 
 export const AudioTrack = z.strictObject({
+  /** "unknown" where this track cannot be decoded. */
   codec: z.string(),
   channels: z.int().nonnegative(),
+  /** As ffmpeg names it, "5.1(side)". Without one the channels are discrete, such as a camera's microphones. */
+  layout: z.string().nullish(),
   sampleRateHz: z.int().positive().nullable(),
   language: z.string().nullable(),
+  /** Absent where the file does not say. */
+  durationSeconds: z.number().positive().optional(),
 });
 export type AudioTrack = z.infer<typeof AudioTrack>;
 
@@ -25,6 +30,8 @@ export const SourceProbe = z.strictObject({
   durationSeconds: z.number().positive(),
   /** The video stream alone: what the number of frames to expect is computed from. */
   videoDurationSeconds: z.number().positive(),
+  /** How much later than the file its picture begins; absent: not at all. */
+  pictureDelaySeconds: z.number().positive().optional(),
   /** Display size: after the sample aspect ratio, and swapped for a rotation by 90° or 270°. */
   width: z.int().positive(),
   height: z.int().positive(),
@@ -60,6 +67,7 @@ export const ProbeRejectionCode = z.enum([
   "STILL_IMAGE",
   "NO_VIDEO",
   "UNSUPPORTED_CODEC",
+  "ENCRYPTED_MEDIA",
   "NO_DURATION",
 ]);
 export type ProbeRejectionCode = z.infer<typeof ProbeRejectionCode>;
@@ -75,6 +83,9 @@ const numeric = z
 const FfprobeStream = z.object({
   codec_type: z.string().optional(),
   codec_name: z.string().optional(),
+  codec_tag_string: z.string().optional(),
+  sample_fmt: z.string().optional(),
+  nb_frames: numeric,
   width: z.number().optional(),
   height: z.number().optional(),
   pix_fmt: z.string().optional(),
@@ -88,7 +99,9 @@ const FfprobeStream = z.object({
   color_transfer: z.string().optional(),
   color_range: z.string().optional(),
   channels: z.number().optional(),
+  channel_layout: z.string().optional(),
   sample_rate: numeric,
+  start_time: numeric,
   duration: numeric,
   disposition: z.record(z.string(), z.number()).optional(),
   tags: z.record(z.string(), z.string()).optional(),
@@ -99,14 +112,25 @@ type FfprobeStream = z.infer<typeof FfprobeStream>;
 export const FfprobeOutput = z.object({
   format: z.object({
     format_name: z.string(),
+    start_time: numeric,
     duration: numeric,
     tags: z.record(z.string(), z.string()).optional(),
   }),
   streams: z.array(FfprobeStream),
+  /** The first few, where they were asked for. */
+  packets: z
+    .array(z.object({ side_data_list: z.array(z.object({ side_data_type: z.string().optional() })).optional() }))
+    .optional(),
 });
 export type FfprobeOutput = z.infer<typeof FfprobeOutput>;
 
 const TEXT_FORMATS = new Set(["tty", "srt", "ass", "webvtt", "subviewer", "microdvd", "concat", "ffmetadata", "hls"]);
+/** Sample entries of camera raw, which no ffmpeg decodes: naming it tells what to export. */
+const RAW_NAMES: readonly (readonly [RegExp, string])[] = [
+  [/^(aprn|aprh)$/, "Apple ProRes RAW"],
+  [/^br(aw|hq|st|lt|vn|xv|ld)$/, "Blackmagic RAW"],
+  [/^CRAW$/, "Canon Cinema RAW"],
+];
 const STILL_BRANDS = new Set(["heic", "heix", "mif1", "avif", "heim", "heis"]);
 
 const reject = (code: ProbeRejectionCode, message: string): ProbeReading => ({
@@ -122,7 +146,7 @@ const reject = (code: ProbeRejectionCode, message: string): ProbeReading => ({
 export function readProbe(json: unknown, measuredDurationSeconds?: number): ProbeReading {
   const parsed = FfprobeOutput.safeParse(json);
   if (!parsed.success) return reject("INVALID_MEDIA", "The file is not media that can be read.");
-  const { format, streams } = parsed.data;
+  const { format, streams, packets } = parsed.data;
   const formats = format.format_name.split(",");
 
   if (formats.some((name) => TEXT_FORMATS.has(name))) {
@@ -133,8 +157,16 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     return reject("STILL_IMAGE", "The file is a still image; there is no video to make renditions of.");
   }
 
+  // Decrypting is nobody's wish here, and decoding what is encrypted "works": it gives garbage.
+  if (packets?.some((packet) => packet.side_data_list?.some((data) => data.side_data_type === "Encryption info"))) {
+    return reject("ENCRYPTED_MEDIA", "The media is encrypted; upload a file without protection.");
+  }
+
   const video = streams.find((s) => s.codec_type === "video" && s.disposition?.attached_pic !== 1);
   if (!video) return rejectWithoutVideo(streams);
+  const raw = formats.includes("r3d") ? "RED raw (R3D)" : rawNameOf(video);
+  if (raw)
+    return reject("UNSUPPORTED_CODEC", `The video is ${raw}, which cannot be decoded here; export it as ProRes.`);
   if (!video.codec_name || video.codec_name === "unknown") {
     return reject("UNSUPPORTED_CODEC", "The video is in a format that this encoder cannot decode.");
   }
@@ -156,6 +188,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     source: {
       container: format.format_name,
       ...durations,
+      ...pictureDelayOf(format.start_time, video.start_time),
       width: turned ? video.height : displayWidth,
       height: turned ? displayWidth : video.height,
       codedWidth: video.width,
@@ -166,7 +199,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       videoCodec: video.codec_name,
       pixelFormat: video.pix_fmt ?? "unknown",
       bitDepth: bitDepthOf(video),
-      interlaced: ["tt", "bb", "tb", "bt"].includes(video.field_order ?? ""),
+      interlaced: isInterlaced(video),
       hdr: video.color_transfer === "smpte2084" ? "pq" : video.color_transfer === "arib-std-b67" ? "hlg" : null,
       colorMatrix: known(video.color_space),
       colorPrimaries: known(video.color_primaries),
@@ -179,6 +212,10 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       timecode: timecodeOf(parsed.data, video),
     },
   };
+}
+
+function rawNameOf(video: FfprobeStream): string | undefined {
+  return RAW_NAMES.find(([tag]) => tag.test(video.codec_tag_string ?? ""))?.[1];
 }
 
 function rejectWithoutVideo(streams: FfprobeStream[]): ProbeReading {
@@ -199,6 +236,12 @@ function durationsOf(container: number | undefined, video: FfprobeStream, measur
     durationSeconds: Math.max(whole, stream ?? 0),
     videoDurationSeconds: stream ?? positive(measured) ?? whole,
   };
+}
+
+/** In whole microseconds, as ffmpeg counts them. */
+function pictureDelayOf(file: number | undefined, picture: number | undefined): { pictureDelaySeconds?: number } {
+  const delaySeconds = Math.round(((picture ?? 0) - (file ?? 0)) * 1e6) / 1e6;
+  return file !== undefined && picture !== undefined && delaySeconds > 0 ? { pictureDelaySeconds: delaySeconds } : {};
 }
 
 /** Matroska keeps a track's duration in a tag, "00:00:30.033000000". */
@@ -223,7 +266,15 @@ function frameRateOf(video: FfprobeStream): { fps: Rational; vfr: boolean } | nu
     return only && only.num / only.den <= 1000 ? { fps: only, vfr: false } : null;
   }
   const ratio = nominal.num / nominal.den / (average.num / average.den);
+  // Of fields, not of frames.
+  if (isInterlaced(video) && Math.abs(ratio - 2) < 0.02) {
+    return { fps: { num: nominal.num, den: nominal.den * 2 }, vfr: false };
+  }
   return Math.abs(ratio - 1) > 0.01 ? { fps: average, vfr: true } : { fps: nominal, vfr: false };
+}
+
+function isInterlaced(video: FfprobeStream): boolean {
+  return ["tt", "bb", "tb", "bt"].includes(video.field_order ?? "");
 }
 
 /** Within 2 % of square is rounding by some camera or editor, not a wish. */
@@ -253,11 +304,16 @@ function known(value: string | undefined): string | null {
 
 function audioTrackOf(stream: FfprobeStream): AudioTrack {
   const language = stream.tags?.language;
+  // ffprobe knows the sample format of whatever it has a decoder for. A track without a frame would hold up the others.
+  const decodable = known(stream.sample_fmt) !== null && stream.nb_frames !== 0;
+  const layout = known(stream.channel_layout);
   return {
-    codec: stream.codec_name ?? "unknown",
+    codec: (decodable && stream.codec_name) || "unknown",
     channels: stream.channels ?? 0,
+    layout: layout === null || /^\d+ channels/.test(layout) ? null : layout,
     sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
     language: language && language !== "und" ? language : null,
+    ...(stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Decides the renditions of one source: sizes, frame rate, keyframe spacing, part size. Pure. */
+import { heardSound } from "./heard-sound.ts";
 import type { LadderPolicy, RenditionPlan, Rung } from "./ladder.ts";
 import type { Rational, SourceProbe } from "./media-probe.ts";
 
@@ -32,7 +33,7 @@ export function planLadder(source: SourceProbe, policy: LadderPolicy): Rendition
     maxRateBps: rung.maxRateBps,
     crf: rung.crf,
     cq: rung.cq,
-    audioBitrateBps: source.audio.some((track) => track.codec !== "unknown") ? policy.audioBitrateBps : null,
+    audioBitrateBps: heardSound(source.audio) === null ? null : policy.audioBitrateBps,
     timecode: rate.sameMotion ? timecodeAt(source.timecode, rate.fps) : null,
     expectedFrames: Math.max(1, Math.round(source.videoDurationSeconds * ratio(rate.fps))),
     expectedDurationSeconds: source.durationSeconds,

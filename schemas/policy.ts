@@ -1,6 +1,6 @@
 /** What an operator may tune: ladder, placement, retention, leases, retries. Every field has a default. */
 import { z } from "zod";
-import { defaultLadder, LadderPolicy, Quality } from "./ladder.ts";
+import { LadderPolicy, Quality } from "./ladder.ts";
 import { RetentionDays } from "./retention.ts";
 
 const DurationMs = z.int().positive();
@@ -16,7 +16,7 @@ export const Backoff = z.object({
 export type Backoff = z.infer<typeof Backoff>;
 
 export const Policy = z.object({
-  ladder: LadderPolicy.default(defaultLadder),
+  ladder: LadderPolicy.prefault({}),
   placement: z
     .object({
       /** Qualities that go to R2 as soon as they are archived. */

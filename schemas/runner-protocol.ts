@@ -13,6 +13,11 @@ import { SourceProbe } from "./media-probe.ts";
 
 const seq = z.int().nonnegative();
 const lease = Token;
+/**
+ * Bytes that the store has sent of the original under this lease so far, retries included: its egress. Rises from frame
+ * to frame. Runners that do not count leave it out.
+ */
+const sourceBytes = SizeBytes.optional();
 
 export const RunnerId = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1–64 characters of A–Z a–z 0–9 . _ -");
 
@@ -43,6 +48,7 @@ export const RunnerFrame = z.discriminatedUnion("type", [
     speed: z.number().nonnegative(),
     etaSeconds: z.number().nonnegative().nullable(),
     renditions: z.array(RenditionProgress).max(8),
+    sourceBytes,
   }),
   z.object({ type: z.literal("probed"), seq, lease, source: SourceProbe }),
   z.object({
@@ -58,6 +64,7 @@ export const RunnerFrame = z.discriminatedUnion("type", [
     partSizeBytes: SizeBytes,
     composite: Sha256Hex,
     parts: z.array(PartDigest).min(1).max(10_000),
+    sourceBytes,
   }),
   z.object({
     type: z.literal("failed"),
@@ -66,9 +73,10 @@ export const RunnerFrame = z.discriminatedUnion("type", [
     code: FailureCode,
     message: z.string().max(2_000),
     retryable: z.boolean(),
+    sourceBytes,
   }),
   /** SIGTERM: give the job back so that another runner starts at once. */
-  z.object({ type: z.literal("release"), seq, lease, reason: z.string().max(500) }),
+  z.object({ type: z.literal("release"), seq, lease, reason: z.string().max(500), sourceBytes }),
 ]);
 export type RunnerFrame = z.infer<typeof RunnerFrame>;
 

@@ -142,8 +142,10 @@ export async function seedLeased(over: Partial<UploadDeclaration> = {}) {
 }
 
 /** An asset with one 360p rendition, archived in Wasabi and, when `placed`, on R2. */
-export async function seedProxy(options: { placed: boolean } & Partial<UploadDeclaration>): Promise<Seeded> {
-  const { placed, ...over } = options;
+export async function seedProxy(
+  options: { placed: boolean; proxyBytes?: number } & Partial<UploadDeclaration>,
+): Promise<Seeded> {
+  const { placed, proxyBytes = 1000, ...over } = options;
   const { upload, door, jobId, lease } = await seedLeased(over);
   const { fileId } = upload;
   await tell(door, { type: "SourceProbed", lease, source: probe(360) });
@@ -156,7 +158,7 @@ export async function seedProxy(options: { placed: boolean } & Partial<UploadDec
     uploadId: "upload-1",
     partSizeBytes: 8 << 20,
   });
-  const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7 + count) % 256);
+  const bytes = Uint8Array.from({ length: proxyBytes }, (_, i) => (i * 7 + count) % 256);
   const sizeBytes = bytes.length;
   const digest = "a".repeat(64);
   const sha256 = { partSizeBytes: 8 << 20, parts: 1, composite: digest };

@@ -35,15 +35,23 @@ function canonicalText(target: PlaybackTarget, kid: string): string {
   return ["playback-v1", ...fields].join("\n");
 }
 
-function importKey(secret: Uint8Array<ArrayBuffer>, use: "sign" | "verify") {
-  return crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, [use]);
+const imported = new WeakMap<Uint8Array, CryptoKey>();
+
+/** Once per isolate: settings are read once, and each range request needs the key. */
+async function importKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+  const known = imported.get(secret);
+  if (known !== undefined) return known;
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", secret, algorithm, false, ["sign", "verify"]);
+  imported.set(secret, key);
+  return key;
 }
 
 /** Signs with the ring's first key. */
 export async function signPlaybackUrl(publicUrl: string, keys: Keyring, target: PlaybackTarget): Promise<string> {
   const [{ kid, secret }] = keys;
   const text = new TextEncoder().encode(canonicalText(target, kid));
-  const signature = new Uint8Array(await crypto.subtle.sign("HMAC", await importKey(secret, "sign"), text));
+  const signature = new Uint8Array(await crypto.subtle.sign("HMAC", await importKey(secret), text));
   const url = new URL(publicUrl + pathOf(target));
   url.searchParams.set("asset", target.fileId);
   url.searchParams.set("exp", String(target.expiresAtSeconds));
@@ -75,7 +83,7 @@ export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number):
   const named = keys.find(({ kid }) => kid === query.data.kid);
   if (named === undefined) throw badSignature();
   const text = new TextEncoder().encode(canonicalText(target, named.kid));
-  const key = await importKey(named.secret, "verify");
+  const key = await importKey(named.secret);
   if (!(await crypto.subtle.verify("HMAC", key, bytesOfBase64Url(query.data.sig), text))) throw badSignature();
   // Told only of a URL that was ours: a forged one learns nothing.
   if (target.expiresAtSeconds * 1000 <= nowMs) {

@@ -44,10 +44,20 @@ const whenLost = () =>
     socket.lost.addEventListener("abort", () => resolve(socket.lost.reason));
   });
 
-test("a granted claim holds the lease by heartbeats", async () => {
-  await open({ leaseMs: 60 });
+test("a granted claim holds the lease by heartbeats, one every third of it", async () => {
+  const sentAtMs: number[] = [];
+  await open({
+    leaseMs: 2_400,
+    answer: ({ frame }) => {
+      if (frame.type === "heartbeat") sentAtMs.push(performance.now());
+      return undefined;
+    },
+  });
+  const claimedAtMs = performance.now();
   expect(await socket.claim(claim, never)).toMatchObject({ type: "granted", lease });
-  await peer.until("frame:heartbeat", 8);
+  await peer.until("frame:heartbeat", 4);
+  // A slow machine makes them later, never earlier.
+  for (const [index, atMs] of sentAtMs.entries()) expect(atMs - claimedAtMs).toBeGreaterThan(800 * (index + 1) - 20);
   expect(socket.lost.aborted).toBe(false);
   expect(peer.framesOf("heartbeat").every((frame) => frame.lease === lease)).toBe(true);
 });
@@ -142,6 +152,24 @@ test("a lease that nothing renews expires here too, and requests under way rejec
   const answer = socket.request(failed);
   await expect(answer).rejects.toMatchObject({ name: "LeaseLost", reason: "expired" });
   expect(socket.lost.aborted).toBe(true);
+});
+
+test("a lease counts from when its claim left, not from when the grant came", async () => {
+  let nowMs = 0;
+  await open(
+    {
+      leaseMs: 1_000,
+      answer: ({ frame }) => {
+        // The grant took most of the lease to come, and no heartbeat is answered.
+        if (frame.type === "claim") nowMs += 900;
+        return frame.type === "heartbeat" ? null : undefined;
+      },
+    },
+    { nowMs: () => nowMs },
+  );
+  await socket.claim(claim, never);
+  nowMs += 200;
+  expect(await whenLost()).toMatchObject({ reason: "expired" });
 });
 
 test("a half-open socket is noticed by its silence and replaced", async () => {

@@ -39,6 +39,8 @@ export type JobSocket = {
   /** Sent if it can be, else dropped: the next one says more. */
   tell(frame: ProgressFrame): void;
   readonly lost: AbortSignal;
+  /** Since the object last acknowledged a sign of life; 0 while there is no lease. */
+  sinceRenewalMs(): number;
   /** Ends everything at once; requests under way reject. */
   close(): void;
 };
@@ -75,16 +77,21 @@ class LeaseSession implements JobSocket {
     return this.loss.signal;
   }
 
+  sinceRenewalMs(): number {
+    return this.lease === null ? 0 : Math.max(0, this.options.nowMs() - this.lease.renewedAtMs);
+  }
+
   async claim(claim: Omit<Sent<"claim">, "type" | "seq">, signal: AbortSignal): Promise<Grant | Refusal> {
     const abort = () => this.close(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     try {
       signal.throwIfAborted();
       const connection = await this.connectForClaim();
+      const claimedAtMs = this.options.nowMs();
       const answer = await this.exchange(connection, { type: "claim", seq: this.seq++, ...claim });
       // A cancel may have come in the same packet as the grant.
       this.ended.signal.throwIfAborted();
-      if (answer.type === "granted") this.hold(connection, answer);
+      if (answer.type === "granted") this.hold(connection, answer, claimedAtMs);
       else if (answer.type === "refused") this.close();
       else throw new Unreachable(`the claim was answered with ${answer.type}`);
       return answer;
@@ -187,8 +194,8 @@ class LeaseSession implements JobSocket {
     }
   }
 
-  private hold(connection: Connection, { lease, leaseMs }: Grant): void {
-    const held: Lease = { token: lease, leaseMs, renewedAtMs: this.options.nowMs() };
+  private hold(connection: Connection, { lease, leaseMs }: Grant, claimedAtMs: number): void {
+    const held: Lease = { token: lease, leaseMs, renewedAtMs: claimedAtMs };
     this.lease = held;
     this.established = true;
     const heartbeat = setInterval(() => this.heartbeat(held), Math.max(1, Math.floor(leaseMs / 3)));

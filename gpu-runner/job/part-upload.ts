@@ -24,10 +24,13 @@ export type PartUploadOptions = {
   attempts: number;
   backoff: Backoff;
   timeoutMs: (sizeBytes: number) => number;
+  onPart?: (fact: PartFact) => void;
   random: () => number;
   /** Wall clock, for the URLs' expiry. */
   nowMs: () => number;
 };
+
+export type PartFact = { type: "stored"; sizeBytes: number } | { type: "retried"; code: FailureCode };
 
 export type UploadedParts = { parts: PartDigest[]; composite: Sha256Hex };
 
@@ -79,6 +82,7 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
           if (underWay.get(key) === put) underWay.delete(key);
         }
         mine.bytes += bytes.length;
+        options.onPart?.({ type: "stored", sizeBytes: bytes.length });
       }
 
       return {
@@ -154,6 +158,7 @@ async function putPart(
     }
     const what = `Part ${part.n} of ${part.quality} could not be stored: ${outcome.why}`;
     if (!outcome.retry || attempt === options.attempts) throw new JobFailure(outcome.code, what, { retryable: true });
+    options.onPart?.({ type: "retried", code: outcome.code });
     if (outcome.freshUrl) urls.forget(part.quality, part.n);
     await pause(backoffDelayMs(attempt, options.backoff, options.random), options.signal);
   }

@@ -10,6 +10,7 @@ afterEach(() => peer?.stop());
 async function queueAt(options: PeerOptions = {}, token = pullToken) {
   peer = await startPeer(options);
   return createPullQueue({
+    setting: "MMF_PULL_URL",
     url: peer.pullUrl,
     token,
     visibilityTimeoutMs: 60_000,

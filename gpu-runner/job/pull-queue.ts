@@ -1,5 +1,5 @@
 /**
- * The transcode queue, by Cloudflare's HTTP pull API: pull one message, ack it, or give it back with a delay. Leases on
+ * A transcode queue, by Cloudflare's HTTP pull API: pull one message, ack it, or give it back with a delay. Leases on
  * messages cannot be extended there, so a message is acked as soon as its job is claimed.
  */
 import { z } from "zod";
@@ -8,6 +8,8 @@ import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
 import { callHttp, type HttpAnswer, isTransient, Unanswered } from "./http-call.ts";
 
 export type PullQueueOptions = {
+  /** Which setting names it, for the log. */
+  setting: string;
   /** `https://…/client/v4/accounts/:account/queues/:queue/messages` */
   url: string;
   token: string;
@@ -28,6 +30,7 @@ export type PulledMessage = {
 };
 
 export type PullQueue = {
+  readonly setting: string;
   /** null when the queue is empty. Throws PullRefused, Unanswered or the signal's reason. */
   pull(signal: AbortSignal): Promise<PulledMessage | null>;
   /** Tries a few times; throws what the last try threw. */
@@ -95,6 +98,7 @@ export function createPullQueue(options: PullQueueOptions): PullQueue {
   }
 
   return {
+    setting: options.setting,
     async pull(signal) {
       const answer = await post("pull", { batch_size: 1, visibility_timeout_ms: options.visibilityTimeoutMs }, signal);
       const parsed = PullAnswer.safeParse(jsonOrUndefined(answer.text));

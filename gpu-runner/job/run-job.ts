@@ -10,13 +10,13 @@ import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { RunnerRefusal, TranscodeMessage } from "../../schemas/runner-protocol.ts";
 import type { Binaries } from "../media/binaries.ts";
-import { type EncodedRendition, type EncodeProgress, encodeJob } from "../media/encode-job.ts";
+import { type EncodeCounts, type EncodedRendition, type EncodeProgress, encodeJob } from "../media/encode-job.ts";
 import type { EncoderChoice } from "../media/encoder-probe.ts";
 import { createJobApi, type JobApi, jobUrl } from "./job-api.ts";
 import { JobFailure, LeaseLost, ShuttingDown } from "./job-failure.ts";
 import { createJobSocket, type Grant, type JobSocket } from "./job-socket.ts";
 import type { JobTiming } from "./job-timing.ts";
-import { createPartUploader, type PartUploader, type RenditionUpload } from "./part-upload.ts";
+import { createPartUploader, type PartFact, type PartUploader, type RenditionUpload } from "./part-upload.ts";
 import { Unreachable } from "./socket-connection.ts";
 
 export type RunJobOptions = {
@@ -26,13 +26,24 @@ export type RunJobOptions = {
   api: { url: string; token: string };
   runnerId: string;
   encoder: EncoderChoice;
+  /** After the encoder refused the job. */
+  probeEncoder?: () => Promise<EncoderChoice>;
   binaries: Binaries;
   timing: JobTiming;
   /** Aborted with ShuttingDown. */
   shutdown: AbortSignal;
   redact: (text: string) => string;
   onProgress: (progress: EncodeProgress) => void;
+  watch?: JobWatch;
   log: Logger;
+};
+
+/** What a job tells whoever looks on, while it runs. */
+export type JobWatch = {
+  granted(lease: { leaseMs: number; sinceRenewalMs: () => number }): void;
+  progress(progress: EncodeProgress): void;
+  counts(counts: EncodeCounts): void;
+  part(fact: PartFact): void;
 };
 
 export type JobOutcome =
@@ -80,6 +91,7 @@ export async function runJob(options: RunJobOptions): Promise<JobOutcome> {
       return { type: "refused", reason: answer.reason };
     }
     log.info({ leaseMs: answer.leaseMs, archived: answer.archived }, "claimed");
+    options.watch?.granted({ leaseMs: answer.leaseMs, sinceRenewalMs: () => socket.sinceRenewalMs() });
     settle(options.settle.ack());
     return await new GrantedJob(answer, socket, options).run();
   } catch (error) {
@@ -103,6 +115,7 @@ class GrantedJob {
   private readonly signal: AbortSignal;
   private readonly uploader: PartUploader;
   private readonly uploads = new Map<Quality, RenditionUpload>();
+  private sourceBytes = 0;
 
   constructor(grant: Grant, socket: JobSocket, options: RunJobOptions) {
     const { api, message, timing } = options;
@@ -122,6 +135,7 @@ class GrantedJob {
       grant: (quality, partSizeBytes, numbers) =>
         this.underLease(this.api.parts({ lease: grant.lease, quality, partSizeBytes, numbers }, this.signal)),
       signal: this.signal,
+      onPart: (fact) => options.watch?.part(fact),
       ...timing.parts,
       random: Math.random,
       nowMs: Date.now,
@@ -149,7 +163,12 @@ class GrantedJob {
       skip: this.grant.archived,
       sink: (plan) => this.openUpload(plan),
       encoder: options.encoder,
+      ...(options.probeEncoder === undefined ? {} : { probeEncoder: options.probeEncoder }),
       binaries: options.binaries,
+      onCounts: (counts) => {
+        this.sourceBytes = counts.sourceBytes;
+        options.watch?.counts(counts);
+      },
       onProbe: (source) => options.log.info({ source }, "probed"),
       onProgress: (progress) => this.tellProgress(progress),
       signal,
@@ -192,7 +211,14 @@ class GrantedJob {
     const upload = this.uploads.get(quality);
     if (upload === undefined) throw new JobFailure("RUNNER_FAILED", `${quality} was encoded but never sent.`);
     const { parts, composite } = await upload.finish(count);
-    await this.socket.request({ type: "uploaded", quality, ...measured, composite, parts });
+    await this.socket.request({
+      type: "uploaded",
+      quality,
+      ...measured,
+      composite,
+      parts,
+      sourceBytes: this.sourceBytes,
+    });
     this.options.log.info({ quality, ...measured, parts: parts.length }, "uploaded");
   }
 
@@ -202,7 +228,8 @@ class GrantedJob {
       uploadedBytes: this.uploader.uploadedBytes(rendition.quality),
     }));
     const told = { ...progress, renditions };
-    this.socket.tell({ type: "progress", ...told });
+    this.socket.tell({ type: "progress", ...told, sourceBytes: this.sourceBytes });
+    this.options.watch?.progress(told);
     this.options.onProgress(told);
   }
 
@@ -212,7 +239,10 @@ class GrantedJob {
       return { type: "lost", reason: cause.reason, message: options.redact(cause.message) };
     }
     if (cause instanceof ShuttingDown) {
-      await withinMs(options.timing.releaseMs, socket.request({ type: "release", reason: cause.message }));
+      await withinMs(
+        options.timing.releaseMs,
+        socket.request({ type: "release", reason: cause.message, sourceBytes: this.sourceBytes }),
+      );
       return { type: "released" };
     }
     const failure =
@@ -226,7 +256,7 @@ class GrantedJob {
     const { code, retryable } = failure;
     const message = options.redact(failure.message).slice(0, maxMessageLength);
     // Said again after a drop for as long as the lease lives; then its end says the same.
-    const told = socket.request({ type: "failed", code, message, retryable });
+    const told = socket.request({ type: "failed", code, message, retryable, sourceBytes: this.sourceBytes });
     await Promise.race([told.catch(() => undefined), whenAborted(options.shutdown)]);
     return { type: "failed", code, message, retryable };
   }

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { assetsInARow, nextStreak, reasonToStop } from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
-import { createPullQueue } from "./pull-queue.ts";
+import { createPullQueue, type PullQueue } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, runnerLoop } from "./runner-loop.ts";
 import { jobMessage, type Peer, pullToken, startPeer } from "./testing/protocol-peer.ts";
@@ -21,8 +21,10 @@ const failedWith = (code: "ENCODER_FAILED" | "INVALID_MEDIA"): JobOutcome => ({
 async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopOptions> = {}, pullOptions = {}) {
   peer = await startPeer(pullOptions);
   const shutdown = new AbortController();
+  const finish = new AbortController();
   const outcomes: JobOutcome["type"][] = [];
   const queue = createPullQueue({
+    setting: "MMF_PULL_URL",
     url: peer.pullUrl,
     token: pullToken,
     visibilityTimeoutMs: 60_000,
@@ -32,20 +34,45 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
   });
   const begin = () =>
     runnerLoop({
-      queue,
+      queues: [queue],
       concurrency: 1,
       once: false,
+      drain: false,
       pollMs: 5,
       backoff: { baseMs: 1, maxMs: 5 },
       shutdown: shutdown.signal,
+      finish: finish.signal,
       random: Math.random,
       run,
       onOutcome: (_message, outcome) => outcomes.push(outcome.type),
       log: pino({ level: "silent" }),
       ...changes,
     });
-  return { begin, outcomes, stop: () => shutdown.abort(new ShuttingDown("test")) };
+  return {
+    begin,
+    outcomes,
+    stop: () => shutdown.abort(new ShuttingDown("test")),
+    finish: () => finish.abort(),
+  };
 }
+
+/** A queue in memory: what it holds is added and looked at by number. */
+function queueOf(setting: string, numbers: number[], settled: string[] = []) {
+  const queue: PullQueue = {
+    setting,
+    async pull() {
+      const n = numbers.shift();
+      return n === undefined
+        ? null
+        : { leaseId: `${setting}-${n}`, attempts: 1, message: jobMessage(n), problem: null };
+    },
+    ack: async (leaseId) => void settled.push(`ack:${leaseId}`),
+    retry: async (leaseId, seconds) => void settled.push(`retry:${leaseId}:${seconds}`),
+  };
+  return queue;
+}
+
+const numberOf = (fileId: string) => Number(/\d+$/.exec(fileId)?.[0]);
 
 test("jobs run one after the other, and the loop ends only when the running one has", async () => {
   let running = 0;
@@ -151,6 +178,101 @@ test("a runner that fails three different assets in a row stops pulling and says
   const end = await loop.begin();
   expect(end).toMatchObject({ type: "unfit", reason: expect.stringContaining("said the encoder") });
   expect(loop.outcomes).toHaveLength(4);
+});
+
+test("with one slot and a backlog, a rush job is next, and each message is settled at its own queue", async () => {
+  const [rush, normal, settled, order]: [number[], number[], string[], number[]] = [[], [1, 2, 3], [], []];
+  const loop = await start(
+    async ({ fileId }, settle) => {
+      order.push(numberOf(fileId));
+      await settle.ack();
+      // It arrives while the first job runs.
+      if (order.length === 1) rush.push(9);
+      return done;
+    },
+    { drain: true, queues: [queueOf("rush", rush, settled), queueOf("normal", normal, settled)] },
+  );
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect(order).toEqual([1, 9, 2, 3]);
+  expect(settled).toEqual(["ack:normal-1", "ack:rush-9", "ack:normal-2", "ack:normal-3"]);
+});
+
+test("a rush queue that cannot be asked does not hold up the other, and does not count as empty", async () => {
+  let refusals = 0;
+  const rush = queueOf("rush", [9]);
+  const flaky: PullQueue = {
+    ...rush,
+    pull: (signal) => (++refusals <= 4 ? Promise.reject(new Error("no answer")) : rush.pull(signal)),
+  };
+  const order: number[] = [];
+  const loop = await start(
+    async ({ fileId }) => {
+      order.push(numberOf(fileId));
+      return done;
+    },
+    { drain: true, queues: [flaky, queueOf("normal", [1, 2])] },
+  );
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect(order).toEqual([1, 2, 9]);
+});
+
+test("drain: ends when the queue has been empty once and the running jobs are over, whatever became of them", async () => {
+  const outcomes = [failedWith("INVALID_MEDIA"), done, done];
+  const loop = await start(
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      return outcomes.shift() ?? done;
+    },
+    { drain: true, concurrency: 2 },
+  );
+  peer.enqueue("bad", "%%%");
+  for (let n = 1; n <= 3; n++) peer.enqueue(`m${n}`, jobMessage(n));
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect(loop.outcomes.sort()).toEqual(["done", "done", "failed"]);
+  expect(peer.journal.at(-1)).toBe("pull");
+});
+
+test("drain: a runner that turns out to be unfit says so instead", async () => {
+  const loop = await start(async () => failedWith("ENCODER_FAILED"), { drain: true, concurrency: 3 });
+  for (const n of [1, 2, 3]) peer.enqueue(`m${n}`, jobMessage(n));
+  expect(await loop.begin()).toMatchObject({ type: "unfit" });
+});
+
+test("told to finish, it pulls no more and lets the running job end", async () => {
+  let ended = false;
+  const loop = await start(async () => {
+    loop.finish();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    ended = true;
+    return done;
+  });
+  for (let n = 1; n <= 2; n++) peer.enqueue(`m${n}`, jobMessage(n));
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect({ ended, outcomes: loop.outcomes }).toEqual({ ended: true, outcomes: ["done"] });
+  expect(peer.journal.filter((entry) => entry === "pull")).toHaveLength(1);
+});
+
+test("told to finish while a pull is under way, it gives the message back at once", async () => {
+  const settled: string[] = [];
+  const queue = queueOf("normal", [1], settled);
+  const pull: PullQueue["pull"] = (signal) => {
+    loop.finish();
+    return queue.pull(signal);
+  };
+  const loop = await start(async () => done, { queues: [{ ...queue, pull }] });
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect(settled).toEqual(["retry:normal-1:0"]);
+  expect(loop.outcomes).toEqual([]);
+});
+
+test("told to stop after it was told to finish, it stops", async () => {
+  const loop = await start(async () => {
+    loop.finish();
+    loop.stop();
+    return { type: "released" };
+  });
+  peer.enqueue("m1", jobMessage(1));
+  expect(await loop.begin()).toEqual({ type: "stopped" });
 });
 
 test("a job that throws counts as a failure, and the loop goes on", async () => {

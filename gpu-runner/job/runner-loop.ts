@@ -1,4 +1,7 @@
-/** Pulls messages while there are free slots and runs each as a job, until told to stop or until it should not go on. */
+/**
+ * Pulls messages while there are free slots and runs each as a job, until told to stop, until there is nothing left to
+ * pull where that is wanted, or until it should not go on.
+ */
 import type { Logger } from "pino";
 import type { TranscodeMessage } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
@@ -9,21 +12,32 @@ import type { JobOutcome, RunJobOptions } from "./run-job.ts";
 import { createSlots } from "./slots.ts";
 
 export type RunnerLoopOptions = {
-  queue: PullQueue;
+  /** In the order in which they are emptied: the next is looked at only while those before it are empty. */
+  queues: readonly PullQueue[];
   concurrency: number;
   /** One job, then the end. */
   once: boolean;
+  /** Until every queue has been empty once; then the end, when the jobs that run are over. */
+  drain: boolean;
   pollMs: number;
   backoff: Backoff;
   /** Aborted with ShuttingDown. */
   shutdown: AbortSignal;
+  /** Aborted: nothing more is pulled, and the end comes when the jobs that run are over. */
+  finish: AbortSignal;
   random: () => number;
   run: (message: TranscodeMessage, settle: RunJobOptions["settle"]) => Promise<JobOutcome>;
   onOutcome: (message: TranscodeMessage, outcome: JobOutcome) => void;
   log: Logger;
 };
 
-export type LoopEnd = { type: "stopped" } | { type: "once"; outcome: JobOutcome } | { type: "unfit"; reason: string };
+export type LoopEnd =
+  | { type: "stopped" }
+  | { type: "drained" }
+  | { type: "once"; outcome: JobOutcome }
+  | { type: "unfit"; reason: string };
+
+type Pulled = { queue: PullQueue; pulled: PulledMessage };
 
 const unreadableRetrySeconds = 60;
 /** Not tied to the shutdown: a message must still be settled while the runner ends. */
@@ -31,7 +45,8 @@ const settleLimitMs = 15_000;
 
 /** Resolves when every job that it began has ended. */
 export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
-  const { shutdown } = options;
+  const { shutdown, finish } = options;
+  const noMore = AbortSignal.any([shutdown, finish]);
   const slots = createSlots(options.concurrency);
   const running = new Set<Promise<void>>();
   let streak: FailureStreak = [];
@@ -39,8 +54,8 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
 
-  async function work(message: TranscodeMessage, leaseId: string): Promise<void> {
-    const outcome = await options.run(message, settleOf(options, leaseId)).catch((error: unknown): JobOutcome => {
+  async function work(message: TranscodeMessage, settle: RunJobOptions["settle"]): Promise<void> {
+    const outcome = await options.run(message, settle).catch((error: unknown): JobOutcome => {
       options.log.error({ err: error, fileId: message.fileId }, "the job ended in a way it never should");
       return { type: "failed", code: "RUNNER_FAILED", message: "The runner failed.", retryable: true };
     });
@@ -50,74 +65,106 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     options.onOutcome(message, outcome);
   }
 
-  async function pullNext(): Promise<{ job: Promise<void> } | "idle" | "trouble"> {
-    const pulled = await pullOrNull(options, trouble);
-    if (pulled === "failed") {
+  async function giveBack(settle: RunJobOptions["settle"], delaySeconds: number): Promise<void> {
+    await settle.retry(delaySeconds).catch((error: unknown) => {
+      options.log.warn({ err: error }, "a message could not be given back");
+    });
+  }
+
+  async function pullNext(): Promise<{ job: Promise<void> } | "empty" | "nothing" | "trouble"> {
+    const found = await pullFirst(options, trouble);
+    if (found === "failed") {
       trouble++;
       return "trouble";
     }
-    if (pulled === null) {
+    if (found === null) {
       trouble = 0;
-      return "idle";
+      return "empty";
     }
-    if (pulled.message === null) {
-      options.log.warn({ problem: pulled.problem, attempts: pulled.attempts }, "a message that is not a transcode job");
-      await settleOf(options, pulled.leaseId)
-        .retry(unreadableRetrySeconds)
-        .catch((error: unknown) => options.log.warn({ err: error }, "it could not be given back"));
-      return "idle";
+    const { message, problem, attempts, leaseId } = found.pulled;
+    const settle = settleOf(found.queue, leaseId);
+    if (message === null) {
+      options.log.warn({ problem, attempts }, "a message that is not a transcode job");
+      await giveBack(settle, unreadableRetrySeconds);
+      return "nothing";
     }
-    const job = work(pulled.message, pulled.leaseId).finally(() => running.delete(job));
+    if (finish.aborted) {
+      await giveBack(settle, 0);
+      return "nothing";
+    }
+    const job = work(message, settle).finally(() => running.delete(job));
     running.add(job);
     return { job };
   }
 
-  async function pullUntilEnd(): Promise<string | null> {
-    for (;;) {
-      const release = await slots.acquire(shutdown);
-      const reason = reasonToStop(streak);
-      if (reason !== null) return reason;
-      if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), shutdown);
+  /** Pulls until there is a job, or no reason to go on pulling. */
+  async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained"> {
+    while (reasonToStop(streak) === null) {
+      if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), noMore);
       const pulled = await pullNext();
-      if (typeof pulled === "string") {
-        release();
-        if (pulled === "idle") await pause(options.pollMs * (0.75 + options.random() / 2), shutdown);
-        continue;
-      }
-      void pulled.job.finally(release);
+      if (typeof pulled === "object") return pulled;
+      if (pulled === "empty" && options.drain) return "drained";
+      if (pulled !== "trouble") await pause(options.pollMs * (0.75 + options.random() / 2), noMore);
+    }
+    return "unfit";
+  }
+
+  /** Throws the reason of whichever signal ends it. */
+  async function pullUntilEnd(): Promise<"unfit" | "drained" | "once"> {
+    for (;;) {
+      const release = await slots.acquire(noMore);
+      const next = await nextJob();
+      if (typeof next === "string") return next;
+      void next.job.finally(release);
       if (!options.once) continue;
-      await pulled.job;
-      if (only !== null && only.type !== "unreachable" && only.type !== "refused") return null;
+      await next.job;
+      if (only !== null && only.type !== "unreachable" && only.type !== "refused") return "once";
     }
   }
 
-  try {
-    const reason = await pullUntilEnd();
-    await Promise.all(running);
-    if (reason !== null) return { type: "unfit", reason };
-    return only === null ? { type: "stopped" } : { type: "once", outcome: only };
-  } catch (error) {
-    if (!(error instanceof ShuttingDown)) throw error;
-    await Promise.all(running);
-    return { type: "stopped" };
-  }
+  const why = await pullUntilEnd().catch((error: unknown) => {
+    if (noMore.aborted) return "drained" as const;
+    throw error;
+  });
+  await Promise.all(running);
+  const reason = reasonToStop(streak);
+  if (why === "once" && only !== null) return { type: "once", outcome: only };
+  if (shutdown.aborted) return { type: "stopped" };
+  return reason === null ? { type: "drained" } : { type: "unfit", reason };
 }
 
-function settleOf({ queue }: RunnerLoopOptions, leaseId: string): RunJobOptions["settle"] {
+function settleOf(queue: PullQueue, leaseId: string): RunJobOptions["settle"] {
   return {
     ack: () => queue.ack(leaseId, AbortSignal.timeout(settleLimitMs)),
     retry: (delaySeconds) => queue.retry(leaseId, delaySeconds, AbortSignal.timeout(settleLimitMs)),
   };
 }
 
-async function pullOrNull(options: RunnerLoopOptions, trouble: number): Promise<PulledMessage | null | "failed"> {
+/** A queue that cannot be asked holds up no other; whether all are empty is not known then. */
+async function pullFirst(options: RunnerLoopOptions, trouble: number): Promise<Pulled | null | "failed"> {
+  let failed = false;
+  for (const queue of options.queues) {
+    const pulled = await pullOrNull(queue, options, trouble);
+    if (pulled === "failed") failed = true;
+    else if (pulled !== null) return { queue, pulled };
+  }
+  return failed ? "failed" : null;
+}
+
+async function pullOrNull(
+  queue: PullQueue,
+  options: RunnerLoopOptions,
+  trouble: number,
+): Promise<PulledMessage | null | "failed"> {
   try {
-    return await options.queue.pull(options.shutdown);
+    // Not ended by `finish`: a message whose answer is lost stays hidden from everybody for a minute.
+    return await queue.pull(options.shutdown);
   } catch (error) {
     if (error instanceof ShuttingDown) throw error;
     const permanent = error instanceof PullRefused && error.permanent;
-    const says = permanent ? "the queue refuses this runner: check MMF_PULL_URL and MMF_PULL_TOKEN" : "pull failed";
-    options.log[permanent ? "error" : "warn"]({ reason: String(error), inARow: trouble + 1 }, says);
+    const says = permanent ? "the queue refuses this runner: check its URL and MMF_PULL_TOKEN" : "pull failed";
+    const { setting } = queue;
+    options.log[permanent ? "error" : "warn"]({ setting, reason: String(error), inARow: trouble + 1 }, says);
     return "failed";
   }
 }

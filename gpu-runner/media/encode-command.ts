@@ -3,8 +3,13 @@
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { GPU_INPUT_OPTIONS, gpuFilterGraph } from "./gpu-graph.ts";
+import { type SoundCommand, soundCommand, startOfPicture } from "./sound-graph.ts";
 
 export type EncoderKind = "nvenc" | "x264";
+
+/** Where pictures are decoded and scaled. */
+export type PictureGraph = "cpu" | "gpu";
 
 /** What differs between builds of ffmpeg and between cards. */
 export type Dialect = {
@@ -31,6 +36,8 @@ export type EncodeCommandInput = {
   input: string;
   /** Where each plan's stream goes, in the plans' order. */
   targets: readonly string[];
+  /** "cpu" unless said otherwise. */
+  graph?: PictureGraph;
 };
 
 /**
@@ -56,13 +63,21 @@ const CONTAINER = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4"
 const LAST_FRAME_ONCE = ";[0:V:0]nullsink";
 
 export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
+  const sound = soundCommand(input.source, input.plans.length);
   return {
-    inputOptions: [..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "), ...SOURCE_LIMITS],
+    inputOptions: [
+      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
+      // Of the whole command, wherever it stands.
+      ...(sound.graph === null ? [] : ["-filter_complex", sound.graph]),
+      ...SOURCE_LIMITS,
+      ...(input.graph === "gpu" ? GPU_INPUT_OPTIONS : []),
+    ],
     input: input.input,
     filterGraph:
-      filterGraph(input.source, input.plans) + (input.dialect.frameRateModeOption === "-vsync" ? LAST_FRAME_ONCE : ""),
+      (input.graph === "gpu" ? gpuFilterGraph(input.plans) : filterGraph(input.source, input.plans)) +
+      (input.dialect.frameRateModeOption === "-vsync" ? LAST_FRAME_ONCE : ""),
     outputs: input.plans.map((plan, i) => ({
-      options: outputOptions(input, plan, i),
+      options: outputOptions(input, plan, i, sound),
       target: input.targets[i] ?? "",
     })),
   };
@@ -74,23 +89,27 @@ export function toArguments(command: EncodeCommand): string[] {
   return [...command.inputOptions, "-i", command.input, "-filter_complex", command.filterGraph, ...outputs];
 }
 
-function outputOptions({ source, encoder, dialect }: EncodeCommandInput, plan: RenditionPlan, index: number): string[] {
-  // A track in a codec that is unknown to ffmpeg (Apple's spatial audio, for one) would fail the whole job.
-  const audioTrack = source.audio.findIndex((track) => track.codec !== "unknown");
-  const sound =
-    plan.audioBitrateBps === null || audioTrack < 0
+function outputOptions(
+  { encoder, dialect }: EncodeCommandInput,
+  plan: RenditionPlan,
+  index: number,
+  sound: SoundCommand,
+): string[] {
+  const heard = sound.outputOptions(index);
+  const audio =
+    plan.audioBitrateBps === null || heard.map.length === 0
       ? { map: [], codec: [] }
       : {
-          map: ["-map", `0:a:${audioTrack}`],
-          codec: ["-c:a", "aac", "-b:a", String(plan.audioBitrateBps), "-ac", "2", "-ar", "48000"],
+          map: heard.map,
+          codec: [...heard.filter, "-c:a", "aac", "-b:a", String(plan.audioBitrateBps), "-ac", "2", "-ar", "48000"],
         };
   return [
-    ...["-map", `[v${index}]`, ...sound.map, "-map_metadata", "-1", "-map_chapters", "-1"],
+    ...["-map", `[v${index}]`, ...audio.map, "-map_metadata", "-1", "-map_chapters", "-1"],
     ...[dialect.frameRateModeOption, "cfr"],
     ...videoEncoderOptions(encoder, plan, dialect),
     ...["-g", String(plan.gop), "-force_key_frames", `expr:gte(t,n_forced*${plan.keyframeSeconds})`],
     ...COLOUR_TAGS,
-    ...sound.codec,
+    ...audio.codec,
     ...(plan.timecode === null ? [] : ["-timecode", plan.timecode]),
     ...["-max_muxing_queue_size", "4096", ...CONTAINER],
   ];
@@ -131,24 +150,54 @@ function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): st
   const first = plans[0];
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
   return [
+    ...(startOfPicture(source) === null ? [] : ["setpts=PTS-STARTPTS"]),
     ...(source.interlaced ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
     ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
-    ...(source.hdr ? toneMap(source.hdr, largest) : []),
+    ...colourConversion(source, largest),
   ];
 }
 
-/** zscale needs every input property spelled out or finds "no path between colorspaces". */
-function toneMap(hdr: "pq" | "hlg", { width, height }: RenditionPlan): string[] {
-  const transfer = hdr === "pq" ? "smpte2084" : "arib-std-b67";
+const WIDE_PRIMARIES = new Set(["bt2020", "smpte431", "smpte432"]);
+
+/** Light beyond BT.709, in brightness or in gamut, is brought into it once, at the largest rendition's size. */
+function colourConversion(source: SourceProbe, { width, height }: RenditionPlan): string[] {
+  const wide = WIDE_PRIMARIES.has(source.colorPrimaries ?? "");
+  if (source.hdr === null && !wide) return [];
+  const rgb = isRgb(source);
+  // zscale needs every input property spelled out or finds "no path between colorspaces".
+  const pictureIn = [
+    `w=${width}:h=${height}`,
+    `pin=${source.colorPrimaries !== null && ZSCALE_PRIMARIES.has(source.colorPrimaries) ? source.colorPrimaries : "bt2020"}`,
+    `tin=${source.hdr ? HDR_TRANSFERS[source.hdr] : source.colorTransfer === "iec61966-2-1" ? "iec61966-2-1" : "bt709"}`,
+    `min=${rgb ? "gbr" : (ZSCALE_MATRICES[source.colorMatrix ?? ""] ?? "bt2020nc")}`,
+    `rin=${source.fullRange || rgb ? "full" : "limited"}`,
+  ].join(":");
+  const odd = source.codedWidth % 2 !== 0 || source.codedHeight % 2 !== 0;
   return [
-    `zscale=w=${width}:h=${height}:pin=bt2020:tin=${transfer}:min=bt2020nc:rin=limited:t=linear:npl=100`,
-    "format=gbrpf32le",
-    "zscale=p=bt709",
-    "tonemap=tonemap=hable:desat=0",
-    "zscale=t=bt709:m=bt709:r=limited",
+    // zscale takes no subsampled picture of an odd size.
+    ...(odd && !rgb ? ["scale=flags=bicubic", "format=yuv444p16le"] : []),
+    ...(source.hdr
+      ? [
+          `zscale=${pictureIn}:t=linear:npl=100`,
+          "format=gbrpf32le",
+          "zscale=p=bt709",
+          "tonemap=tonemap=hable:desat=0",
+          "zscale=t=bt709:m=bt709:r=limited",
+        ]
+      : [`zscale=${pictureIn}:p=bt709:t=bt709:m=bt709:r=limited`]),
     "format=yuv420p",
   ];
 }
+
+const HDR_TRANSFERS = { pq: "smpte2084", hlg: "arib-std-b67" } as const;
+const ZSCALE_PRIMARIES = new Set(["bt2020", "bt709", "smpte431", "smpte432"]);
+const ZSCALE_MATRICES: Readonly<Record<string, string>> = {
+  bt709: "bt709",
+  bt470bg: "bt470bg",
+  smpte170m: "smpte170m",
+  bt2020nc: "bt2020nc",
+  bt2020c: "bt2020c",
+};
 
 /** `setparams` because some versions lose the tags on the way through the graph. */
 function scaleFilters(source: SourceProbe, plan: RenditionPlan): string[] {
@@ -172,14 +221,12 @@ const SCALE_MATRICES: Readonly<Record<string, string>> = {
   bt2020c: "bt2020",
 };
 
-/** null: nothing to convert from (RGB), or already converted (tone-mapped). */
+/** null: nothing to convert from (RGB), or already converted. */
 function inputMatrix(source: SourceProbe): string | null {
-  if (
-    source.hdr ||
-    source.colorMatrix === "gbr" ||
-    /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(source.pixelFormat)
-  ) {
-    return null;
-  }
+  if (source.hdr || WIDE_PRIMARIES.has(source.colorPrimaries ?? "") || isRgb(source)) return null;
   return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
+}
+
+function isRgb({ colorMatrix, pixelFormat }: SourceProbe): boolean {
+  return colorMatrix === "gbr" || /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(pixelFormat);
 }

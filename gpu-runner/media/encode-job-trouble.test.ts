@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
+import type { EncodeCounts } from "./encode-job.ts";
 import { decodedFrames, runFfmpeg } from "./testing/ffmpeg-clip.ts";
 import { binaries, clip, FAST, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
 
@@ -30,6 +31,35 @@ describe("trouble on the way", () => {
     const replaced = await make(clip("trouble.mp4"), { faults: { status: (n) => (n > 2 ? 412 : null) } });
     expect(replaced.outcome).toMatchObject({ ok: false, failure: { code: "SOURCE_CHANGED", retryable: false } });
     expect(JSON.stringify([gone.outcome, replaced.outcome])).not.toMatch(/secret|http:/);
+  });
+
+  test("a byte that could not be delivered fails the job, though ffmpeg ends well with all that it was given", async () => {
+    const endsWell = clip("always-well");
+    await writeFile(endsWell, `#!/bin/sh\n${binaries.ffmpegPath} "$@"\nexit 0\n`, { mode: 0o700 });
+    let encoding = false;
+    const { outcome } = await make(clip("trouble.mp4"), {
+      binaries: { ...binaries, ffmpegPath: endsWell },
+      faults: { status: () => (encoding ? 404 : null) },
+      plan: async (source) => {
+        encoding = true;
+        return planLadder(source, defaultLadder);
+      },
+    });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ORIGINAL_MISSING", retryable: false } });
+  });
+
+  test("what was read is counted, whatever the end", async () => {
+    const counts: EncodeCounts[] = [];
+    const onCounts = (now: EncodeCounts) => void counts.push(now);
+    const whole = await make(clip("trouble.mp4"), { onCounts });
+    expect(counts.at(-1)).toMatchObject({ sourceRetries: 0, ffmpegRuns: 1 });
+    expect(counts.at(-1)?.sourceBytes).toBeGreaterThanOrEqual((await stat(clip("trouble.mp4"))).size);
+    // What a reader left behind on the way, when it jumped, may have left the store.
+    expect(counts.at(-1)?.sourceBytes).toBeLessThanOrEqual(whole.sentBytes);
+    const gone = await make(clip("trouble.mp4"), { onCounts, faults: { status: (n) => (n > 2 ? 404 : null) } });
+    expect(gone.outcome.ok).toBe(false);
+    expect(counts.at(-1)?.sourceBytes).toBeGreaterThan(0);
+    expect(counts.at(-1)?.sourceBytes).toBeLessThanOrEqual(gone.sentBytes);
   });
 
   test("renditions that are safe are not made again", async () => {
@@ -139,6 +169,18 @@ describe("trouble on the way", () => {
     });
     expect(told).toBe(true);
     expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
+  });
+
+  test("a stream that is whole but does not decode is never a rendition", async () => {
+    const careless = clip("careless-ffmpeg");
+    // As the encoder's trouble would be: boxes and tables are right, what is in them is not.
+    const script = `#!/bin/bash\nargs=()\nfor arg in "$@"; do [ "$arg" = -movflags ] && args+=(-bsf:v noise=amount=40); args+=("$arg"); done\nexec ffmpeg "\${args[@]}"\n`;
+    await writeFile(careless, script, { mode: 0o700 });
+    const { outcome } = await make(clip("trouble.mp4"), { binaries: { ...binaries, ffmpegPath: careless } });
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
+    expect(outcome).toMatchObject({
+      failure: { message: expect.stringMatching(/^The 360p rendition is damaged: its beginning does not decode: /) },
+    });
   });
 
   test("tables that outgrow their room are made room for, in a new upload", async () => {

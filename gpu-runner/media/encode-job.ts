@@ -6,14 +6,24 @@ import { rm } from "node:fs/promises";
 import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
+import {
+  type AfterRefusal,
+  afterRefusal,
+  chooseGraph,
+  disproveGpuGraph,
+  nextBatch,
+  progressOver,
+  type RefusedRun,
+} from "./encode-batch.ts";
+import type { PictureGraph } from "./encode-command.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
-import { type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
+import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import { type EncoderChoice, explainNvencFailure } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { verifyEncode } from "./verify.ts";
+import { statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -25,11 +35,15 @@ export type EncodeJobOptions = {
   /** Where a rendition's parts go. With `attempt` above 1 all that came before is void: start a new upload. */
   sink: (plan: RenditionPlan, attempt: number) => RenditionSink;
   encoder: EncoderChoice;
+  /** Asked once in a job at most, after the encoder refused it. May reject: then no encoder may be used. */
+  probeEncoder?: () => Promise<EncoderChoice>;
   binaries: Binaries;
   onProbe: (source: SourceProbe) => void;
   /** About twice a second. */
   onProgress: (progress: EncodeProgress) => void;
   /** Aborting kills ffmpeg at once; the outcome is then ABORTED. */
+  /** With every progress, and at the end whatever it is. */
+  onCounts?: (counts: EncodeCounts) => void;
   signal: AbortSignal;
   log: EncodeLog;
   probeTimeoutMs?: number;
@@ -47,6 +61,15 @@ export type EncodeProgress = {
   renditions: { quality: Quality; percent: number; uploadedBytes: number }[];
 };
 
+/** What the job has cost so far. Only ever grows. */
+export type EncodeCounts = {
+  /** Read from the store, whatever became of it. */
+  sourceBytes: number;
+  sourceRetries: number;
+  freshUrls: number;
+  ffmpegRuns: number;
+};
+
 export type EncodedRendition = {
   quality: Quality;
   width: number;
@@ -62,7 +85,7 @@ export type EncodeOutcome = { ok: true; renditions: EncodedRendition[] } | { ok:
 
 /** NVENC refuses pictures below this. */
 const NVENC_MIN_PX = { width: 146, height: 50 };
-const MAX_ATTEMPTS = 3;
+const MAX_OVERFLOWS = 3;
 
 /** Never rejects: whatever goes wrong is an outcome. Leaves no process, no socket and no file behind. */
 export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcome> {
@@ -70,6 +93,7 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
   const signal = AbortSignal.any([options.signal, stop.signal]);
   let proxy: SourceProxy | null = null;
   let socketFolder: string | null = null;
+  const runs = { ffmpegRuns: 0 };
   try {
     signal.throwIfAborted();
     proxy = await openSourceProxy({
@@ -81,7 +105,7 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
     const source = await probe(options, proxy, signal);
     options.onProbe(source);
     const plans = (await options.plan(source)).filter((plan) => !options.skip.includes(plan.quality));
-    const renditions = await encodeAll({ options, proxy, socketFolder, source, signal }, plans);
+    const renditions = await encodeAll({ options, proxy, socketFolder, source, signal, runs }, plans);
     return { ok: true, renditions };
   } catch (error) {
     if (options.signal.aborted) {
@@ -94,6 +118,7 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
     return { ok: false, failure };
   } finally {
     await proxy?.close();
+    if (proxy) options.onCounts?.(countsOf(proxy, runs));
     if (socketFolder) await rm(socketFolder, { recursive: true, force: true });
   }
 }
@@ -120,90 +145,158 @@ type Job = {
   socketFolder: string;
   source: SourceProbe;
   signal: AbortSignal;
+  runs: { ffmpegRuns: number };
 };
 
-/** Runs ffmpeg, and again for what a run showed to need another way: a larger moov, or another encoder. */
+/** Runs ffmpeg until all is made: by batches, and again for what a run showed to need a larger moov or another encoder. */
 async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<EncodedRendition[]> {
+  const { options, source } = job;
   const done: EncodedRendition[] = [];
   const reserveBytes = new Map<Quality, number>();
-  let encoder = encoderFor(job.options, plans);
+  const attempts = new Map<Quality, number>();
+  const overflows = new Map<Quality, number>();
+  let encoder = encoderFor(options, plans);
+  let probedAgain = false;
   let left = plans;
-  for (let attempt = 1; left.length > 0; attempt++) {
-    if (attempt > MAX_ATTEMPTS) throw moovNeverFits();
-    const result = await runOnce(job, left, encoder, attempt, reserveBytes);
+  while (left.length > 0) {
+    const batch = nextBatch(left, encoder);
+    const graph = await chooseGraph({
+      ...{ source, plans: batch, encoder, binaries: options.binaries, sourceUrl: job.proxy.url, signal: job.signal },
+      log: (fields, message) => options.log.info(fields, message),
+    });
+    for (const { quality } of batch) attempts.set(quality, (attempts.get(quality) ?? 0) + 1);
+    const result = await runOnce(job, { all: plans, done, batch, encoder, graph, attempts, reserveBytes });
+    // ffmpeg takes a source that breaks off for one that ended, and ends well.
+    const undelivered = job.proxy.failure();
+    if (undelivered) throw undelivered;
     if (result.exitCode !== 0 && encoder.kind === "nvenc" && !result.streamed) {
-      const reason = explainNvencFailure(result.stderrTail.join("\n"));
-      job.options.log.warn({ reason }, "NVENC refused this job; encoding it on the CPU");
-      encoder = { ...encoder, kind: "x264", reason };
+      const stderr = result.stderrTail.join("\n");
+      const refused = { encoder, graph, source, outputs: batch.length, stderr, probedAgain };
+      const next = afterRefusal(refused);
+      probedAgain ||= next.type === "probe-again";
+      encoder = await encoderAfter(next, refused, options);
       continue;
     }
     const failure = verifyEncode({
       exitCode: result.exitCode,
       stderrTail: result.stderrTail,
+      soundSeconds: statedSoundSeconds(job.source),
       renditions: result.renditions
         .filter(({ overflow }) => overflow === null)
-        .map(({ plan, file }) => ({ plan, frames: file?.frames ?? null })),
+        .map(({ plan, made }) => ({ plan, made: made?.evidence ?? null })),
     });
     if (failure) throw new EncodeError(failure);
-    for (const { plan, file, overflow } of result.renditions) {
-      if (file) done.push(encoded(plan, file));
-      if (overflow) reserveBytes.set(plan.quality, overflow.neededBytes * 2);
+    for (const { plan, made, overflow } of result.renditions) {
+      if (made) done.push(encoded(plan, made.file));
+      if (made?.partlyProven) {
+        options.log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
+      }
+      if (overflow) makeRoom(plan, overflow.neededBytes, reserveBytes, overflows, options.log);
     }
-    left = result.renditions.filter(({ overflow }) => overflow !== null).map(({ plan }) => plan);
-    if (left.length > 0) {
-      job.options.log.warn(
-        { qualities: left.map((plan) => plan.quality) },
-        "tables outgrew their room; encoding again",
-      );
-    }
+    left = left.filter(({ quality }) => !done.some((made) => made.quality === quality));
   }
   return done;
 }
 
-function runOnce(
-  { options, proxy, socketFolder, source, signal }: Job,
-  plans: readonly RenditionPlan[],
-  encoder: EncoderChoice,
-  attempt: number,
-  reserveBytes: ReadonlyMap<Quality, number>,
-): Promise<RunResult> {
+function makeRoom(
+  { quality }: RenditionPlan,
+  neededBytes: number,
+  reserveBytes: Map<Quality, number>,
+  overflows: Map<Quality, number>,
+  log: EncodeLog,
+): void {
+  const times = (overflows.get(quality) ?? 0) + 1;
+  overflows.set(quality, times);
+  if (times >= MAX_OVERFLOWS) {
+    const message = "The renditions' tables outgrew every room made for them.";
+    throw new EncodeError({ code: "ENCODER_FAILED", message, retryable: false });
+  }
+  reserveBytes.set(quality, neededBytes * 2);
+  log.warn({ quality }, "tables outgrew their room; encoding again");
+}
+
+async function encoderAfter(
+  next: AfterRefusal,
+  refused: RefusedRun,
+  options: EncodeJobOptions,
+): Promise<EncoderChoice> {
+  const reason = explainNvencFailure(refused.stderr);
+  options.log.warn({ reason, next: next.type }, "NVENC refused this job");
+  switch (next.type) {
+    case "leave-gpu-graph":
+      disproveGpuGraph(refused);
+      return refused.encoder;
+    case "fewer":
+    case "other-encoder":
+      return next.encoder;
+    case "probe-again":
+      return (await options.probeEncoder?.().catch(noEncoder)) ?? refused.encoder;
+  }
+}
+
+function noEncoder(error: unknown): never {
+  const message = error instanceof Error ? error.message : "The encoder could not be probed again.";
+  throw new EncodeError({ code: "ENCODER_FAILED", message, retryable: true });
+}
+
+type Run = {
+  all: readonly RenditionPlan[];
+  done: readonly EncodedRendition[];
+  batch: readonly RenditionPlan[];
+  encoder: EncoderChoice;
+  graph: PictureGraph;
+  attempts: ReadonlyMap<Quality, number>;
+  reserveBytes: ReadonlyMap<Quality, number>;
+};
+
+function runOnce({ options, proxy, socketFolder, source, signal, runs }: Job, run: Run): Promise<RunResult> {
+  runs.ffmpegRuns++;
   return runEncode({
     source,
-    plans,
-    sinks: plans.map((plan) => options.sink(plan, attempt)),
-    reserveBytes,
-    encoder,
+    plans: run.batch,
+    sinks: run.batch.map((plan) => options.sink(plan, run.attempts.get(plan.quality) ?? 1)),
+    reserveBytes: run.reserveBytes,
+    encoder: run.encoder,
+    graph: run.graph,
     binaries: options.binaries,
     sourceUrl: proxy.url,
     socketFolder,
     reading: proxy.reading,
     stallTimeoutMs: options.stallTimeoutMs ?? 120_000,
-    onProgress: (progress) => options.onProgress(progressOf(plans, progress)),
+    onProgress: (progress) => {
+      options.onCounts?.(countsOf(proxy, runs));
+      options.onProgress(progressOf(run.all, progressOver(run.all, run.done, run.batch, progress)));
+    },
     signal,
   });
+}
+
+function countsOf(proxy: SourceProxy, { ffmpegRuns }: Job["runs"]): EncodeCounts {
+  const { bytes, retries, freshUrls } = proxy.counts();
+  return { sourceBytes: bytes, sourceRetries: retries, freshUrls, ffmpegRuns };
 }
 
 function encoderFor(options: EncodeJobOptions, plans: readonly RenditionPlan[]): EncoderChoice {
   const tiny = plans.some((plan) => plan.width < NVENC_MIN_PX.width || plan.height < NVENC_MIN_PX.height);
   if (options.encoder.kind !== "nvenc" || !tiny) return options.encoder;
-  return { ...options.encoder, kind: "x264", reason: "libx264: the picture is too small for NVENC" };
+  const { dialect } = options.encoder;
+  return { kind: "x264", dialect, reason: "libx264: the picture is too small for NVENC" };
 }
 
-function moovNeverFits(): EncodeError {
-  const message = "The renditions' tables outgrew every room made for them.";
-  return new EncodeError({ code: "ENCODER_FAILED", message, retryable: false });
-}
-
-function encoded(plan: RenditionPlan, file: NonNullable<RunResult["renditions"][number]["file"]>): EncodedRendition {
+function encoded(plan: RenditionPlan, file: MadeRendition["file"]): EncodedRendition {
   const { quality, width, height, partSizeBytes } = plan;
   return { quality, width, height, partSizeBytes, ...file };
 }
 
-export function progressOf(plans: readonly RenditionPlan[], progress: RunProgress): EncodeProgress {
+export function progressOf(
+  plans: readonly RenditionPlan[],
+  progress: RunProgress & { runsLeft?: number },
+): EncodeProgress {
   const percentOf = (frames: number, plan: RenditionPlan) => Math.min(100, (100 * frames) / plan.expectedFrames);
   const first = plans[0];
   if (!first) return { percent: 100, fps: 0, speed: 0, etaSeconds: 0, renditions: [] };
-  const framesLeft = Math.max(0, first.expectedFrames - progress.frame);
+  const framesLeft =
+    Math.max(0, first.expectedFrames - progress.frame) + (progress.runsLeft ?? 0) * first.expectedFrames;
   const renditions = plans.map((plan, i) => ({
     quality: plan.quality,
     percent: percentOf(progress.renditions[i]?.frames ?? 0, plan),

@@ -6,14 +6,17 @@ import { join } from "node:path";
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
-import { buildEncodeCommand, type EncodeCommand } from "./encode-command.ts";
+import { buildEncodeCommand, type EncodeCommand, type PictureGraph } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
+import { proveExcerpt } from "./excerpt-proof.ts";
 import { type FfmpegExit, type FfmpegProgress, startFfmpeg } from "./ffmpeg-process.ts";
 import { CorruptFragmentError } from "./mp4/box.ts";
+import type { Excerpt } from "./mp4/excerpt.ts";
 import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./mp4/faststart.ts";
 import type { Part } from "./mp4/part-cutter.ts";
 import { type OutputSocket, openOutputSocket } from "./output-socket.ts";
+import type { RenditionEvidence } from "./verify.ts";
 import { watchForStall } from "./watchdog.ts";
 
 /** Takes one rendition's parts. Parts 2 and up come in order, then the head; part 1 is always the last. */
@@ -34,6 +37,7 @@ export type EncodeRunInput = {
   /** Room for each plan's moov, where an earlier run found the planned room too small. */
   reserveBytes?: ReadonlyMap<RenditionPlan["quality"], number>;
   encoder: EncoderChoice;
+  graph?: PictureGraph;
   binaries: Binaries;
   sourceUrl: string;
   socketFolder: string;
@@ -51,7 +55,19 @@ export type RunResult = {
   stderrTail: readonly string[];
   /** Whether any stream had begun: a run that failed before may be tried with another encoder. */
   streamed: boolean;
-  renditions: { plan: RenditionPlan; file: FaststartFile | null; overflow: MoovOverflowError | null }[];
+  renditions: ({ plan: RenditionPlan } & StreamEnd)[];
+};
+
+type StreamEnd = {
+  made: MadeRendition | null;
+  overflow: MoovOverflowError | null;
+};
+
+export type MadeRendition = {
+  file: FaststartFile;
+  evidence: RenditionEvidence;
+  /** Whether its beginning or its end was too large to be kept, and was not decoded. */
+  partlyProven: boolean;
 };
 
 type Output = {
@@ -60,6 +76,7 @@ type Output = {
   socket: OutputSocket;
   frames: number;
   storing: boolean;
+  proving: boolean;
   uploadedBytes: number;
 };
 
@@ -77,7 +94,7 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
   });
   let looksWhileWaiting = 0;
   const moved = () => {
-    if (input.reading() || outputs.some((output) => output.storing)) looksWhileWaiting++;
+    if (input.reading() || outputs.some((output) => output.storing || output.proving)) looksWhileWaiting++;
     return outputs.reduce((sum, output) => sum + output.socket.receivedBytes(), frame + looksWhileWaiting);
   };
   const watchdog = watchForStall(moved, input.stallTimeoutMs, () => stop.abort(stalled(input.stallTimeoutMs)));
@@ -86,9 +103,12 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
       for (const { socket } of outputs) socket.expectNoMore();
       return exit;
     });
+    const prove = oneAtATime((excerpt: Excerpt) =>
+      proveExcerpt(excerpt, { ffprobePath: input.binaries.ffprobePath, timeoutMs: PROOF_TIMEOUT_MS, signal }),
+    );
     const streams = outputs.map((output) => {
       const reserveBytes = input.reserveBytes?.get(output.plan.quality) ?? plannedReserveBytes(output.plan);
-      return streamOutput(output, exited, reserveBytes, signal);
+      return streamOutput(output, exited, reserveBytes, prove, signal);
     });
     const [exit, ends] = await Promise.race([Promise.all([exited, Promise.all(streams)]), aborted(signal)]);
     return {
@@ -113,7 +133,7 @@ async function openOutputs({ plans, sinks, socketFolder }: EncodeRunInput): Prom
       const sink = sinks[i];
       if (!sink) throw new RangeError("a plan has no sink");
       const socket = await openOutputSocket(join(socketFolder, `${plan.quality}.sock`));
-      return { plan, sink, socket, frames: 0, storing: false, uploadedBytes: 0 };
+      return { plan, sink, socket, frames: 0, storing: false, proving: false, uploadedBytes: 0 };
     }),
   );
 }
@@ -126,6 +146,7 @@ function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
     dialect: input.encoder.dialect,
     input: input.sourceUrl,
     targets: outputs.map((output) => output.socket.target),
+    graph: input.graph ?? "cpu",
   });
 }
 
@@ -147,15 +168,15 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-type StreamEnd = { file: FaststartFile | null; overflow: MoovOverflowError | null };
-
-const BROKEN_OFF: StreamEnd = { file: null, overflow: null };
+const BROKEN_OFF: StreamEnd = { made: null, overflow: null };
+const PROOF_TIMEOUT_MS = 60_000;
 
 /** One rendition from its socket to its sink. */
 async function streamOutput(
   output: Output,
   exited: Promise<FfmpegExit>,
   reserveBytes: number,
+  prove: (excerpt: Excerpt) => Promise<string | null>,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   const upload = oneBehind(async ({ n, bytes }) => {
@@ -167,7 +188,7 @@ async function streamOutput(
     output.uploadedBytes += length;
   });
   try {
-    const file = await rewriteAsFaststart(untilProvenEnd(output.socket.chunks(), exited), {
+    const { file, excerpt, ...lengths } = await rewriteAsFaststart(untilProvenEnd(output.socket.chunks(), exited), {
       partSizeBytes: output.plan.partSizeBytes,
       reserveBytes,
       emit: upload.next,
@@ -175,14 +196,19 @@ async function streamOutput(
         output.frames = frames;
       },
     });
-    await upload.done();
-    return { file, overflow: null };
+    output.proving = true;
+    // While the last parts are still on their way.
+    const [decodeTrouble] = await Promise.all([prove(excerpt), upload.done()]);
+    const evidence = { frames: file.frames, ...lengths, decodeTrouble };
+    return { made: { file, evidence, partlyProven: excerpt.partial }, overflow: null };
   } catch (error) {
-    if (error instanceof MoovOverflowError) return { file: null, overflow: error };
+    if (error instanceof MoovOverflowError) return { made: null, overflow: error };
     if (!(error instanceof CorruptFragmentError)) throw error;
     // With its socket gone, an ffmpeg that is still writing fails and ends.
     await output.socket.close();
     return BROKEN_OFF;
+  } finally {
+    output.proving = false;
   }
 }
 
@@ -191,6 +217,16 @@ async function* untilProvenEnd(chunks: AsyncIterable<Uint8Array>, exited: Promis
   yield* chunks;
   const { code } = await exited;
   if (code !== 0) throw new CorruptFragmentError("ffmpeg failed");
+}
+
+/** Each call begins when the one before it has ended, well or not. */
+function oneAtATime<Given, Answer>(work: (given: Given) => Promise<Answer>): (given: Given) => Promise<Answer> {
+  let before: Promise<unknown> = Promise.resolve();
+  return (given) => {
+    const answer = before.then(() => work(given));
+    before = answer.catch(() => {});
+    return answer;
+  };
 }
 
 /** Lets one upload go on while the next part fills, so that neither the encoder nor the store waits for the other. */

@@ -11,10 +11,19 @@ export type EncoderChoice = {
   dialect: Dialect;
   /** Why this one, in words for the log and the dashboard. */
   reason: string;
+  /** Renditions that one process may encode at once, where the card has not enough sessions for all. */
+  outputsAtOnce?: number;
+  /** What decoding and scaling on the card came to, by kind of source: "works", or why not. Absent: it is never tried. */
+  gpuProofs?: Map<string, string>;
+  /** FFMPEG_ENCODER=nvenc: rather fail than encode on the CPU. */
+  only?: boolean;
 };
 
 export const ENCODER_SETTINGS = ["auto", "nvenc", "x264"] as const;
 export type EncoderSetting = (typeof ENCODER_SETTINGS)[number];
+/** `auto`: on the card where that is proven. */
+export const DECODE_SETTINGS = ["auto", "cpu"] as const;
+export type DecodeSetting = (typeof DECODE_SETTINGS)[number];
 
 const PROBE_TIMEOUT_MS = 15_000;
 const PROBE_PLAN = { maxRateBps: 3_000_000, crf: 22, cq: 23, gop: 50 };
@@ -24,20 +33,46 @@ export async function chooseEncoder(
   binaries: Binaries,
   setting: EncoderSetting,
   renditionCount: number,
+  decode: DecodeSetting = "auto",
 ): Promise<EncoderChoice> {
   const { dialect } = binaries;
   if (setting === "x264") return { kind: "x264", dialect, reason: "libx264, as FFMPEG_ENCODER asks" };
 
-  const full = await tryNvenc(binaries, dialect, renditionCount);
-  if (full === null) return { kind: "nvenc", dialect, reason: "NVENC: encoded a few frames" };
-  const plainer = { ...dialect, bFrameReferences: false };
-  const failure = /B frames? as reference/i.test(full) ? await tryNvenc(binaries, plainer, renditionCount) : full;
-  if (failure === null) {
-    return { kind: "nvenc", dialect: plainer, reason: "NVENC, without B frames as references: this card has none" };
+  const found = await findNvenc(binaries, renditionCount);
+  if (typeof found === "string") {
+    if (setting === "nvenc") throw new Error(`FFMPEG_ENCODER=nvenc, but ${found}`);
+    return { kind: "x264", dialect, reason: `libx264 on the CPU: ${found}` };
   }
-  const why = explainNvencFailure(failure);
-  if (setting === "nvenc") throw new Error(`FFMPEG_ENCODER=nvenc, but ${why}`);
-  return { kind: "x264", dialect, reason: `libx264 on the CPU: ${why}` };
+  return {
+    kind: "nvenc",
+    ...found,
+    // Older builds' cuda filters take other options.
+    ...(decode === "auto" && dialect.frameRateModeOption === "-fps_mode" ? { gpuProofs: new Map() } : {}),
+    ...(setting === "nvenc" ? { only: true } : {}),
+  };
+}
+
+/** What NVENC can do here, or why it cannot be used. */
+async function findNvenc(
+  binaries: Binaries,
+  renditionCount: number,
+): Promise<Pick<EncoderChoice, "dialect" | "reason" | "outputsAtOnce"> | string> {
+  let { dialect } = binaries;
+  let reason = "NVENC: encoded a few frames";
+  let failure = await tryNvenc(binaries, dialect, renditionCount);
+  if (failure !== null && /B frames? as reference/i.test(failure)) {
+    dialect = { ...dialect, bFrameReferences: false };
+    reason = "NVENC, without B frames as references: this card has none";
+    failure = await tryNvenc(binaries, dialect, renditionCount);
+  }
+  if (failure === null) return { dialect, reason };
+  let outputs = renditionCount;
+  while (failure !== null && isSessionLimit(failure) && outputs > 1) {
+    failure = await tryNvenc(binaries, dialect, --outputs);
+  }
+  if (failure !== null) return explainNvencFailure(failure);
+  const fewer = `${reason}; ${outputs} of ${renditionCount} renditions at once, as it has no more sessions`;
+  return { dialect, reason: fewer, outputsAtOnce: outputs };
 }
 
 /** null when it worked, else what ffmpeg said. */
@@ -61,13 +96,20 @@ function tryNvenc(binaries: Binaries, dialect: Dialect, renditionCount: number):
   });
 }
 
+/** Consumer cards encode only a few streams at a time. Memory that has run out in earnest says the same. */
+const SESSION_LIMIT = /out of memory \(10\)|incompatible client key \(21\)/;
+
+export function isSessionLimit(stderr: string): boolean {
+  return SESSION_LIMIT.test(stderr);
+}
+
 const NVENC_FAILURES: readonly [RegExp, string][] = [
   [/timed out/, "NVENC did not answer within 15 seconds"],
   [/Unknown encoder|Unrecognized option|Error setting option/, "this ffmpeg was built without (a recent) NVENC"],
   [/Cannot load libcuda|libnvidia-encode/, "no NVIDIA driver (in a container, allow the `video` driver capability)"],
   [/driver does not support the required nvenc API|minimum required Nvidia driver/i, "the NVIDIA driver is too old"],
   [/No capable devices|unsupported device/, "this card has no NVENC"],
-  [/out of memory \(10\)/, "NVENC has no session left"],
+  [SESSION_LIMIT, "NVENC has no session left"],
 ];
 
 export function explainNvencFailure(stderr: string): string {

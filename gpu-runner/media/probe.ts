@@ -2,6 +2,8 @@
 import { spawn } from "node:child_process";
 import { type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
+import { EncodeError } from "./encode-failure.ts";
+import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
 
 export type ProbeResult =
   | { ok: true; source: SourceProbe }
@@ -12,16 +14,29 @@ export type ProbeOptions = { ffprobePath: string; url: string; timeoutMs: number
 /** ffprobe's JSON is some kB; a file with thousands of tags stays far below this. */
 const MAX_OUTPUT_CHARS = 16 * 1024 * 1024;
 
+/** The first packets say whether they are encrypted, which no stream does. */
+const DESCRIBE = "-of json -show_format -show_streams -show_packets -read_intervals %+#8".split(" ");
+
 export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
-  const described = await runFfprobe(options, ["-of", "json", "-show_format", "-show_streams"]);
+  const described = await runFfprobe(options, DESCRIBE);
   if (described.timedOut) return timedOut();
-  if (described.code !== 0) return explainFfprobe(described.stderr);
-  const reading = readProbe(parseJson(described.stdout));
-  if (reading.ok || reading.code !== "NO_DURATION") return reading;
+  const reading = described.code === 0 ? readProbe(parseJson(described.stdout)) : explainFfprobe(described.stderr);
+  if (reading.ok) return reading;
+  if (reading.code !== "NO_DURATION") return await inBetterWords(options, reading);
 
   // The container does not say how long it is, so its packets must: the whole file is read once more.
   const measured = await measureDuration(options);
   return measured === "timed-out" ? timedOut() : readProbe(parseJson(described.stdout), measured);
+}
+
+/** ffprobe sees a damaged film in whatever resembles one; the first bytes may say that it never was a film. */
+async function inBetterWords({ url, signal }: ProbeOptions, reading: ProbeResult): Promise<ProbeResult> {
+  const response = await fetch(url, { headers: { range: `bytes=0-${HEAD_BYTES - 1}` }, signal }).catch(() => null);
+  // What the store does not deliver, the proxy reports.
+  if (!response) return reading;
+  const head = response.status === 416 ? new Uint8Array() : await response.bytes().catch(() => null);
+  const known = head && recogniseHead(head);
+  return known ? { ok: false, ...known } : reading;
 }
 
 function timedOut(): ProbeResult {
@@ -69,7 +84,10 @@ async function measureDuration(options: ProbeOptions): Promise<number | undefine
 
 type FfprobeRun = { code: number | null; stdout: string; stderr: string; timedOut: boolean };
 
-/** Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted. */
+/**
+ * Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted, and when
+ * ffprobe crashed: that says nothing of the file, which another build may well read.
+ */
 async function runFfprobe(
   { ffprobePath, url, timeoutMs, signal }: ProbeOptions,
   args: string[],
@@ -104,5 +122,9 @@ async function runFfprobe(
     signal.removeEventListener("abort", kill);
   }
   signal.throwIfAborted();
+  if (child.signalCode !== null && child.signalCode !== "SIGKILL") {
+    const message = `ffprobe crashed (${child.signalCode}) while it read the file's description.`;
+    throw new EncodeError({ code: "RUNNER_FAILED", message, retryable: true });
+  }
   return run;
 }

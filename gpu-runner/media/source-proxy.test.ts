@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { judgeAnswer } from "./source-answer.ts";
 import { openSourceProxy, parseRange, type SourceProxy, type SourceProxyOptions } from "./source-proxy.ts";
 import { makeTestFolder } from "./testing/ffmpeg-clip.ts";
 import { type OriginFaults, type OriginServer, startOrigin } from "./testing/origin-server.ts";
@@ -64,6 +65,38 @@ describe("delivers", () => {
     expect((await get("bytes=0-")).body.equals(content)).toBe(true);
   });
 
+  test("through throttling that comes as 403, without asking for another URL", async () => {
+    const waits: number[] = [];
+    const refusal = (n: number) => (n <= 3 ? { status: 403, code: "RequestRateLimitExceeded" } : null);
+    await open({ refusal }, { sleep: async (ms) => void waits.push(ms) });
+    expect((await get("bytes=0-99999")).body.equals(content.subarray(0, 100_000))).toBe(true);
+    expect(waits).toEqual([250, 500, 1000]);
+    expect(origin.signatures()).toBe(1);
+    expect(proxy.counts()).toEqual({ bytes: 100_000, retries: 3, freshUrls: 0 });
+  });
+
+  test.each([
+    { status: 403, code: "AccessDenied", message: "Request has expired" },
+    { status: 400, code: "ExpiredToken" },
+    { status: 401, code: "Unauthorized" },
+    { status: 403, code: "InvalidAccessKeyId" },
+  ])("after %o with a fresh URL, and at once", async (answer) => {
+    const waits: number[] = [];
+    await open({ refusal: (n) => (n === 1 ? answer : null) }, { sleep: async (ms) => void waits.push(ms) });
+    expect((await get("bytes=0-99")).body.equals(content.subarray(0, 100))).toBe(true);
+    expect(waits).toEqual([]);
+    expect(origin.signatures()).toBe(2);
+    expect(proxy.counts()).toEqual({ bytes: 100, retries: 1, freshUrls: 1 });
+  });
+
+  test("and counts every byte that the store sent, also the ones asked for twice", async () => {
+    await open({ stalls: 1 }, { stallTimeoutMs: 100 });
+    expect((await get("bytes=0-")).body.equals(content)).toBe(true);
+    expect(proxy.counts()).toMatchObject({ bytes: SIZE, retries: 1 });
+    expect((await get("bytes=0-999")).status).toBe(206);
+    expect(proxy.counts().bytes).toBe(SIZE + 1000);
+  });
+
   test("nothing to who does not know its path", async () => {
     await open();
     expect((await fetch(new URL("/", proxy.url))).status).toBe(404);
@@ -107,11 +140,29 @@ describe("remembers what it could not deliver", () => {
     await proxy.close();
     await origin.close();
     expect(await failing({ status: () => 403 })).toMatchObject({ code: "SOURCE_UNREADABLE", retryable: true });
+    expect(proxy.counts().freshUrls).toBe(2);
     await proxy.close();
     await origin.close();
     // A stall after half of what was asked is progress each time, so the size asked for must run out.
     const stalled = await failing({ status: (n) => (n > 2 ? 500 : null), stalls: 2 }, { stallTimeoutMs: 50 });
     expect(stalled).toMatchObject({ code: "WASABI_UNAVAILABLE" });
+  });
+
+  test("a store that lets nobody in, whatever the URL: at once after a few, and not to be tried again", async () => {
+    const refusal = () => ({ status: 403, code: "SignatureDoesNotMatch" });
+    expect(await failing({ refusal }, { maxFruitlessTries: 8 })).toMatchObject({
+      code: "WASABI_FORBIDDEN",
+      retryable: false,
+      message: "The store lets no address of the original in: the store answered 403 SignatureDoesNotMatch.",
+    });
+    expect(origin.requests()).toBe(6);
+    expect(origin.signatures()).toBe(6);
+  });
+
+  test("a store that throttles for good is away, not forbidden", async () => {
+    const refusal = () => ({ status: 403, code: "RequestRateLimitExceeded" });
+    expect(await failing({ refusal })).toMatchObject({ code: "WASABI_UNAVAILABLE", retryable: true });
+    expect(origin.signatures()).toBe(1);
   });
 
   test("a fresh URL that cannot be had, or leads to another size", async () => {
@@ -135,6 +186,14 @@ describe("remembers what it could not deliver", () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(proxy.failure()).toBeNull();
   });
+});
+
+test("the right range of another object is a replaced original, whatever the store made of If-Match", () => {
+  const headers = new Headers({ "content-range": "bytes 0-9/10", etag: '"b"' });
+  const asked = { from: 0, to: 9, sizeBytes: 10 };
+  expect(judgeAnswer({ status: 206, headers }, { ...asked, etag: "a" })).toMatchObject({ code: "SOURCE_CHANGED" });
+  expect(judgeAnswer({ status: 206, headers }, { ...asked, etag: '"b"' })).toBe("bytes");
+  expect(judgeAnswer({ status: 206, headers }, asked)).toBe("bytes");
 });
 
 test.each([

@@ -8,7 +8,13 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
-import { SourceFailure, type SourceLocation, SourceReader, type SourceReaderOptions } from "./source-window.ts";
+import {
+  type SourceCounts,
+  SourceFailure,
+  type SourceLocation,
+  SourceReader,
+  type SourceReaderOptions,
+} from "./source-window.ts";
 
 export type SourceProxyOptions = {
   location: SourceLocation;
@@ -24,6 +30,7 @@ export type SourceProxy = {
   failure: () => SourceFailure | null;
   /** Whether ffmpeg waits for the store. */
   reading: () => boolean;
+  counts: () => Readonly<SourceCounts>;
   close: () => Promise<void>;
 };
 
@@ -65,6 +72,7 @@ export async function openSourceProxy(options: SourceProxyOptions): Promise<Sour
     url: `http://127.0.0.1:${port}${path}`,
     failure: () => failure,
     reading: () => reader.pendingReads > 0,
+    counts: () => reader.counts,
     close: async () => {
       closing.abort();
       const closed = once(server, "close");

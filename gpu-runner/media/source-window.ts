@@ -2,6 +2,7 @@
  * Fetches one byte range of the original through its presigned URL, whatever it takes: resumes cuts, asks for a fresh
  * URL when the old one is refused, times out stalls. Gives all the bytes or a SourceFailure.
  */
+import { judgeAnswer, judgeRefusal, MAX_REFUSAL_CHARS, type SourceAnswer } from "./source-answer.ts";
 
 export type SourceLocation = {
   /** Presigned: never logged, never put into a message. */
@@ -11,7 +12,12 @@ export type SourceLocation = {
   sizeBytes: number;
 };
 
-export type SourceFailureCode = "ORIGINAL_MISSING" | "SOURCE_CHANGED" | "SOURCE_UNREADABLE" | "WASABI_UNAVAILABLE";
+export type SourceFailureCode =
+  | "ORIGINAL_MISSING"
+  | "SOURCE_CHANGED"
+  | "SOURCE_UNREADABLE"
+  | "WASABI_UNAVAILABLE"
+  | "WASABI_FORBIDDEN";
 
 export class SourceFailure extends Error {
   override name = "SourceFailure";
@@ -37,16 +43,25 @@ export type SourceReaderOptions = {
   fetch: typeof fetch;
 };
 
-type Attempt =
-  | { kind: "progress" }
-  | { kind: "expired" }
-  | { kind: "retry"; why: string }
-  | { kind: "failed"; failure: SourceFailure };
+/** What reading has cost so far. Only ever grows. */
+export type SourceCounts = {
+  /** Received from the store, also what was fetched twice: what it bills, but for what lay on the line of a broken read. */
+  bytes: number;
+  /** Requests that had to be made again. */
+  retries: number;
+  freshUrls: number;
+};
+
+type Attempt = { kind: "progress" } | SourceAnswer;
+
+/** The granted URL and so many fresh ones, refused one after the other: no URL will be let in. */
+const MAX_REFUSALS = 6;
 
 export class SourceReader {
   location: SourceLocation;
   /** Reads that wait for the store; each gives up by itself. */
   pendingReads = 0;
+  readonly counts: SourceCounts = { bytes: 0, retries: 0, freshUrls: 0 };
   private readonly options: SourceReaderOptions;
   private refreshing: Promise<void> | null = null;
 
@@ -69,25 +84,25 @@ export class SourceReader {
     const bytes = new Uint8Array(to - from + 1);
     let filled = 0;
     let fruitless = 0;
+    let refusals = 0;
     while (filled < bytes.length) {
       const location = this.location;
       const before = filled;
       const attempt = await this.attempt(location, from + filled, to, signal, (piece) => {
+        this.counts.bytes += piece.length;
         bytes.set(piece.subarray(0, bytes.length - filled), filled);
         filled += Math.min(piece.length, bytes.length - filled);
       });
       signal.throwIfAborted();
       if (filled === bytes.length) break;
-      if (attempt.kind === "failed") throw attempt.failure;
+      if (attempt.kind === "failed") throw new SourceFailure(attempt.code, attempt.message, attempt.retryable);
       fruitless = filled > before ? 0 : fruitless + 1;
-      if (fruitless >= this.options.maxFruitlessTries) {
-        const why =
-          attempt.kind === "retry" ? attempt.why : attempt.kind === "expired" ? "access refused" : "cut short";
-        // A store that is away is no fault of the asset's: it must not use up the asset's tries.
-        const code = attempt.kind === "expired" ? "SOURCE_UNREADABLE" : "WASABI_UNAVAILABLE";
-        throw new SourceFailure(code, `The original could not be read: ${why}.`, true);
-      }
-      if (attempt.kind === "expired") await this.refresh(location);
+      // Without the store's own word for it, the refusal may be that of a proxy in between.
+      refusals = attempt.kind === "refused" && attempt.code !== "" ? refusals + 1 : 0;
+      if (refusals >= MAX_REFUSALS) throw forbidden(attempt);
+      if (fruitless >= this.options.maxFruitlessTries) throw givenUp(attempt);
+      this.counts.retries++;
+      if (attempt.kind === "expired" || attempt.kind === "refused") await this.refresh(location);
       // The first refusal is an expiry, which needs no wait; a second one in a row does.
       if (fruitless > 1 || attempt.kind === "retry") await this.options.sleep(backoffMs(fruitless), signal);
     }
@@ -107,10 +122,11 @@ export class SourceReader {
       const headers = { range: `bytes=${from}-${to}`, ...(etag ? { "if-match": quoted(etag) } : {}) };
       const both = AbortSignal.any([signal, stall.signal]);
       const response = await this.options.fetch(url, { headers, signal: both, redirect: "error" });
-      const refusal = judgeResponse(response, from, to, sizeBytes);
-      if (refusal) {
+      const answer = judgeAnswer(response, { from, to, sizeBytes, etag });
+      if (answer === "refusal") return judgeRefusal(response.status, await beginningOf(response));
+      if (answer !== "bytes") {
         await response.body?.cancel().catch(() => {});
-        return refusal;
+        return answer;
       }
       for await (const piece of response.body ?? []) {
         clearTimeout(timer);
@@ -135,6 +151,7 @@ export class SourceReader {
         if (location.sizeBytes !== refused.sizeBytes) throw changed();
         // The pin stays the job's: a new URL must not bring in a new object.
         this.location = { ...location, etag: refused.etag ?? location.etag };
+        this.counts.freshUrls++;
       })
       .finally(() => {
         this.refreshing = null;
@@ -148,36 +165,32 @@ export class SourceReader {
   }
 }
 
-function judgeResponse(response: Response, from: number, to: number, sizeBytes: number): Attempt | null {
-  const fail = (code: SourceFailureCode, message: string, retryable: boolean): Attempt => ({
-    kind: "failed",
-    failure: new SourceFailure(code, message, retryable),
-  });
-  switch (response.status) {
-    case 206:
-      return response.headers.get("content-range") === `bytes ${from}-${to}/${sizeBytes}`
-        ? null
-        : fail("SOURCE_CHANGED", "The original is not the size it was when the job was made.", false);
-    case 200:
-      return fail("SOURCE_UNREADABLE", "The store does not answer byte ranges.", true);
-    case 400:
-    case 401:
-    case 403:
-      // Stores answer an expired signature with any of these, and Wasabi throttles with 403.
-      return { kind: "expired" };
-    case 404:
-    case 410:
-      return fail("ORIGINAL_MISSING", "The original is not in the store.", false);
-    case 412:
-    case 416:
-      return { kind: "failed", failure: changed() };
-    default:
-      return { kind: "retry", why: `the store answered ${response.status}` };
+/** Enough of a body to find the store's code in; the rest is not waited for. */
+async function beginningOf(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const piece of response.body ?? []) {
+    text += decoder.decode(piece, { stream: true });
+    if (text.length >= MAX_REFUSAL_CHARS) break;
   }
+  return text.slice(0, MAX_REFUSAL_CHARS);
 }
 
 function changed(): SourceFailure {
   return new SourceFailure("SOURCE_CHANGED", "The original was replaced while the job was running.", false);
+}
+
+function forbidden(attempt: Attempt): SourceFailure {
+  const why = attempt.kind === "refused" ? attempt.why : "access refused";
+  return new SourceFailure("WASABI_FORBIDDEN", `The store lets no address of the original in: ${why}.`, false);
+}
+
+function givenUp(attempt: Attempt): SourceFailure {
+  const why = "why" in attempt ? attempt.why : "cut short";
+  // A store that is away is no fault of the asset's: it must not use up the asset's tries.
+  const refused = attempt.kind === "expired" || attempt.kind === "refused";
+  const code = refused ? "SOURCE_UNREADABLE" : "WASABI_UNAVAILABLE";
+  return new SourceFailure(code, `The original could not be read: ${why}.`, true);
 }
 
 const quoted = (etag: string) => (etag.startsWith('"') ? etag : `"${etag}"`);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import { type FfmpegProgress, progressReader } from "./ffmpeg-process.ts";
-import { missingFramesAllowed, verifyEncode } from "./verify.ts";
+import { missingFramesAllowed, type RenditionEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 const plan: RenditionPlan = {
   quality: "360p",
@@ -20,8 +20,16 @@ const plan: RenditionPlan = {
   expectedDurationSeconds: 41.6,
   partSizeBytes: 8 * 1024 * 1024,
 };
-const verify = (exitCode: number | null, frames: number | null, stderrTail: string[] = []) =>
-  verifyEncode({ exitCode, stderrTail, renditions: [{ plan, frames }] });
+const whole: RenditionEvidence = {
+  frames: 1000,
+  pictureSeconds: 1000 / 24,
+  soundEndSeconds: null,
+  decodeTrouble: null,
+};
+const verify = (exitCode: number | null, frames: number | null, stderrTail: string[] = []) => {
+  const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
+  return verifyEncode({ exitCode, stderrTail, soundSeconds: null, renditions: [{ plan, made }] });
+};
 
 test("two frames or half a per cent may be missing", () => {
   expect([1, 48, 400, 1000, 100_000].map(missingFramesAllowed)).toEqual([2, 2, 2, 5, 500]);
@@ -36,6 +44,64 @@ test("whole is: ffmpeg ended well, every stream ended well, no frame is missing"
   expect(verify(0, null)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(255, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(null, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
+});
+
+test("frames that are all there must last as long as they should", () => {
+  const lasting = (pictureSeconds: number) =>
+    verifyEncode({
+      exitCode: 0,
+      stderrTail: [],
+      soundSeconds: null,
+      renditions: [{ plan, made: { ...whole, pictureSeconds } }],
+    });
+  expect([0, 1 / 24, -1.9 / 24].map((off) => lasting(1000 / 24 + off))).toEqual([null, null, null]);
+  expect(lasting(45)).toEqual({
+    code: "OUTPUT_INCOMPLETE",
+    message: "The 360p rendition's 1000 frames last 45.00 seconds, not 41.67.",
+    retryable: true,
+  });
+  expect(lasting(41)).toMatchObject({ code: "OUTPUT_INCOMPLETE" });
+});
+
+test("sound may end two seconds or two per cent before the source says, and must be there where it says so", () => {
+  const ending = (
+    soundEndSeconds: number | null,
+    soundSeconds: number | null,
+    audioBitrateBps: number | null = 128_000,
+  ) =>
+    verifyEncode({
+      exitCode: 0,
+      stderrTail: [],
+      soundSeconds,
+      renditions: [{ plan: { ...plan, audioBitrateBps }, made: { ...whole, soundEndSeconds } }],
+    });
+  expect([41.6, 39.7, 60].map((end) => ending(end, 41.6))).toEqual([null, null, null]);
+  expect(ending(39.5, 41.6)?.message).toBe("The 360p rendition's sound ends after 39.5 of 41.6 seconds.");
+  expect(ending(null, 41.6)).toMatchObject({ code: "OUTPUT_INCOMPLETE", retryable: true });
+  expect(ending(3530, 3600)).toBeNull();
+  expect(ending(3520, 3600)).not.toBeNull();
+  // Nothing is known, nothing is wanted, or there is next to nothing.
+  expect([ending(1, null), ending(null, 41.6, null), ending(null, 0.1)]).toEqual([null, null, null]);
+});
+
+test("how long the sound is, is known only where every track that can be decoded says so", () => {
+  const track = { codec: "aac", channels: 2, sampleRateHz: 48_000, language: null };
+  const seconds = (...tracks: { codec?: string; durationSeconds?: number }[]) =>
+    statedSoundSeconds({ audio: tracks.map((own) => ({ ...track, ...own })) });
+  expect(seconds()).toBeNull();
+  expect(seconds({ durationSeconds: 9 })).toBe(9);
+  expect(seconds({ durationSeconds: 9 }, { durationSeconds: 4 })).toBe(4);
+  expect(seconds({ durationSeconds: 9 }, {})).toBeNull();
+  expect(seconds({ durationSeconds: 9 }, { codec: "unknown" })).toBe(9);
+});
+
+test("what does not decode is the encoder's failure", () => {
+  const made = { ...whole, decodeTrouble: "its end does not decode: 23 frames came out of 24" };
+  expect(verifyEncode({ exitCode: 0, stderrTail: [], soundSeconds: null, renditions: [{ plan, made }] })).toEqual({
+    code: "ENCODER_FAILED",
+    message: "The 360p rendition is damaged: its end does not decode: 23 frames came out of 24.",
+    retryable: true,
+  });
 });
 
 test("the encoder's own words are kept", () => {

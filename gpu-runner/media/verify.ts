@@ -1,16 +1,28 @@
 /** Decides whether an encode is whole. ffmpeg's exit status alone proves nothing. Pure. */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { EncodeFailure } from "./encode-failure.ts";
 
 export type EncodeEvidence = {
   /** null: killed by a signal. */
   exitCode: number | null;
   stderrTail: readonly string[];
+  /** How long the sound that was encoded is, where the source says so. */
+  soundSeconds: number | null;
   renditions: readonly {
     plan: RenditionPlan;
     /** null where the stream never became a file: it broke off, or nobody connected. */
-    frames: number | null;
+    made: RenditionEvidence | null;
   }[];
+};
+
+export type RenditionEvidence = {
+  frames: number;
+  pictureSeconds: number;
+  /** null: there is no sound in it. */
+  soundEndSeconds: number | null;
+  /** What came of decoding its beginning and its end; null when all was well. */
+  decodeTrouble: string | null;
 };
 
 /** Sources state durations loosely; below half a per cent, but at least two frames, nothing is missing. */
@@ -18,24 +30,63 @@ export function missingFramesAllowed(expectedFrames: number): number {
   return Math.max(2, Math.floor(expectedFrames * 0.005));
 }
 
+/** The shortest track's, as any may be the one that is encoded; null where one does not say. */
+export function statedSoundSeconds({ audio }: Pick<SourceProbe, "audio">): number | null {
+  const stated = audio.filter(({ codec }) => codec !== "unknown").map(({ durationSeconds }) => durationSeconds ?? 0);
+  return stated.length > 0 ? Math.min(...stated) || null : null;
+}
+
+/** In seconds. A sound track's stated length is often that of the recording, not of the sound in it. */
+export function missingSoundAllowed(statedSeconds: number): number {
+  return Math.max(2, statedSeconds * 0.02);
+}
+
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   if (evidence.exitCode !== 0) {
     return { code: "ENCODER_FAILED", message: encoderMessage(evidence), retryable: true };
   }
-  for (const { plan, frames } of evidence.renditions) {
-    if (frames === null) {
-      const message = `ffmpeg ended well, but its ${plan.quality} stream broke off.`;
-      return { code: "ENCODER_FAILED", message, retryable: true };
-    }
-    if (frames < plan.expectedFrames - missingFramesAllowed(plan.expectedFrames)) {
-      const message =
-        `Only ${frames} of ${plan.expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
-        `${((frames * plan.fps.den) / plan.fps.num).toFixed(1)} seconds.`;
-      return { code: "TRUNCATED", message, retryable: false };
-    }
+  for (const { plan, made } of evidence.renditions) {
+    const failure = made === null ? brokenOff(plan) : verifyRendition(plan, made, evidence.soundSeconds);
+    if (failure) return failure;
   }
   return null;
+}
+
+function brokenOff({ quality }: RenditionPlan): EncodeFailure {
+  const message = `ffmpeg ended well, but its ${quality} stream broke off.`;
+  return { code: "ENCODER_FAILED", message, retryable: true };
+}
+
+function verifyRendition(
+  plan: RenditionPlan,
+  { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
+  soundSeconds: number | null,
+): EncodeFailure | null {
+  const { quality, fps, expectedFrames } = plan;
+  const framesSeconds = (frames * fps.den) / fps.num;
+  if (frames < expectedFrames - missingFramesAllowed(expectedFrames)) {
+    const message =
+      `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
+      `${framesSeconds.toFixed(1)} seconds.`;
+    return { code: "TRUNCATED", message, retryable: false };
+  }
+  // The rate is constant, so the length follows from the frames; a timestamp that jumped would show here.
+  if (Math.abs(pictureSeconds - framesSeconds) > (2 * fps.den) / fps.num) {
+    const message =
+      `The ${quality} rendition's ${frames} frames last ${pictureSeconds.toFixed(2)} seconds, ` +
+      `not ${framesSeconds.toFixed(2)}.`;
+    return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
+  }
+  if (plan.audioBitrateBps !== null && soundSeconds !== null) {
+    const ends = soundEndSeconds ?? 0;
+    if (ends < soundSeconds - missingSoundAllowed(soundSeconds)) {
+      const message = `The ${quality} rendition's sound ends after ${ends.toFixed(1)} of ${soundSeconds.toFixed(1)} seconds.`;
+      return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
+    }
+  }
+  if (decodeTrouble === null) return null;
+  return { code: "ENCODER_FAILED", message: `The ${quality} rendition is damaged: ${decodeTrouble}.`, retryable: true };
 }
 
 function encoderMessage({ exitCode, stderrTail }: EncodeEvidence): string {

@@ -16,6 +16,8 @@ const distributeTimeoutMs = 180_000;
 /** The promise: an original that never comes fails its asset within two minutes. */
 const missingTimeoutMs = 120_000;
 const oddName = "Ünïcôdé 東京 100% + take #1 & 2?.mov";
+/** As long as a name may be: 255 bytes. */
+const longName = `${"東".repeat(83)}é.mov`;
 
 let stack: StackProcess;
 let clips: ClipFolder;
@@ -53,6 +55,7 @@ beforeAll(async () => {
   await send("silent", await clips.clip({ width: 640, height: 360, seconds: 2, sound: false }));
   await send("tiny", await clips.clip({ width: 320, height: 180, seconds: 2 }));
   await send("odd name", small, { fileName: oddName });
+  await send("long name", small, { fileName: longName });
   await send("elsewhere", small, { key: "incoming/card 7/A001 + B.mov" });
 
   files = createServer((request, response) => void serveSmall(request.headers.range, response));
@@ -159,10 +162,13 @@ test("a source below 360p keeps its size, under 360p", async () => {
   expect((await renditionOf(asset, "360p")).video).toMatchObject({ width: 320, height: 180, frames: 50 });
 });
 
-test("a name with spaces, signs and Unicode comes through unchanged", async () => {
-  const asset = await distributed("odd name");
-  expect(asset.fileName).toBe(oddName);
-  expect(asset.original?.key).toBe(originalKeyOf(uploadOf("odd name")));
+test.each([
+  ["odd name", oddName],
+  ["long name", longName],
+])("a name comes through unchanged: %s", async (name, fileName) => {
+  const asset = await distributed(name);
+  expect(asset.fileName).toBe(fileName);
+  expect(asset.original?.key).toBe(originalKeyOf(uploadOf(name)));
   expect(await client.headWasabi(asset.original?.key ?? "")).toMatchObject({ sizeBytes: asset.sizeBytes });
   expect(await decodingErrors(await client.playbackUrl(asset.fileId, "360p"))).toBe("");
 });

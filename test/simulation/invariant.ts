@@ -91,7 +91,7 @@ function checkEffect(asset: StoredAsset, effect: Effect): void {
   if (!isCommand(effect)) return;
   const command = Command.safeParse({ id: `${asset.fileId}:1:0`, fileId: asset.fileId, ...effect });
   hold(command.success, `${effect.type} is a command: ${command.error?.message}`);
-  const queue = queueOf[effect.type];
+  const queue = queueOf(effect);
   if (queue !== "r2" && queue !== "lucidlink") return;
   hold(!namesOriginal(effect), `${effect.type} names an original (Rule 1)`);
   if ("key" in effect) {

@@ -1,6 +1,7 @@
 /** Reading assets: what a caller sees, and what looks as if it did not exist. */
 import { expect, test } from "vitest";
 import type { StatusFrame } from "../../schemas/api.ts";
+import { originalKey } from "../../schemas/key.ts";
 import {
   call,
   config,
@@ -140,6 +141,38 @@ test("original access presigns the original alone, for roles that render", async
     json: { timeRanges: [{ startSeconds: 2, endSeconds: 2 }] },
   });
   expect((await problemOf(bad)).errors?.map(({ path: field }) => field)).toEqual(["timeRanges[0]"]);
+});
+
+test("original access: each grant is in the ledger, with what was read to find its ranges", async () => {
+  const wasabi = openWasabiStub();
+  const { upload } = await seedLeased();
+  const path = `/v1/assets/${upload.fileId}/original/access`;
+  const key = originalKey(upload);
+  const ask = async (json: object) => {
+    const response = await call(path, { method: "POST", token: await token("render"), json });
+    const { whole, wholeBecause } = (await response.json()) as { whole: boolean; wholeBecause: string };
+    return { status: response.status, whole, wholeBecause };
+  };
+  expect(await ask({})).toEqual({ status: 200, whole: true, wholeBecause: "not-asked" });
+  expect(wasabi.requests).toEqual([]);
+  const timeRanges = [{ startSeconds: 1, endSeconds: 2 }];
+  wasabi.objects.set(key, { bytes: new Uint8Array(upload.sizeBytes), etag: "0".repeat(32) });
+  expect(await ask({ timeRanges })).toEqual({ status: 200, whole: true, wholeBecause: "not-mov-or-mp4" });
+  wasabi.broken = 503;
+  expect(await ask({ timeRanges })).toEqual({ status: 200, whole: true, wholeBecause: "index-unreachable" });
+  wasabi.broken = null;
+  wasabi.objects.set(key, { bytes: new Uint8Array(upload.sizeBytes), etag: "another" });
+  expect((await ask({ timeRanges })).status).toBe(503);
+  const { results } = await env.CATALOGUE.prepare(
+    `SELECT sub, role, time_ranges, whole, granted_bytes, measured_bytes FROM egress_grants
+     WHERE file_id = ? ORDER BY granted_at, measured_bytes`,
+  )
+    .bind(upload.fileId)
+    .all();
+  const granted = { sub: "test-render", role: "render", whole: 1, granted_bytes: upload.sizeBytes };
+  expect(results).toHaveLength(3);
+  expect(results).toContainEqual({ ...granted, time_ranges: null, measured_bytes: 0 });
+  expect(results).toContainEqual({ ...granted, time_ranges: JSON.stringify(timeRanges), measured_bytes: 16 });
 });
 
 test("a socket opens by token or by a ticket that works once, and starts with a snapshot", async () => {

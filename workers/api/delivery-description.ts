@@ -28,6 +28,7 @@ const operation = {
     403: problem("BAD_SIGNATURE or URL_EXPIRED."),
     404: problem("NOT_FOUND."),
     410: problem("SUPERSEDED: ask for a new URL."),
+    412: problem("PRECONDITION_FAILED: the file is not the one that If-Match or If-Unmodified-Since names."),
     416: problem("RANGE_NOT_SATISFIABLE; Content-Range tells the size."),
     503: problem("UNAVAILABLE; Retry-After tells when."),
   },

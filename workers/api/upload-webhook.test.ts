@@ -37,6 +37,13 @@ test("another file under a known id is 409 and names the fields", async () => {
   expect(await asset.json()).toMatchObject({ sizeBytes: upload.sizeBytes, revision: 1 });
 });
 
+test("a known file with another priority is no other file", async () => {
+  const upload = newUpload();
+  await postUpload({ ...upload, priority: 10 });
+  expect((await postUpload({ ...upload, priority: 90 })).status).toBe(200);
+  expect((await postUpload(upload)).status).toBe(200);
+});
+
 test("a known file under another client is 409 although its key is then another client's", async () => {
   const upload = newUpload();
   await postUpload(upload);

@@ -67,7 +67,7 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
     case "AbortEdgeUpload":
       return abortEdgeCopy(command, bench);
     case "EnqueueTranscode":
-      throw new Error("runners pull the transcode queue: no consumer of ours takes from it");
+      throw new Error("runners pull the transcode queues: no consumer of ours takes from them");
     default:
       return runStep({
         command,

@@ -12,7 +12,7 @@ export interface ByteSpan {
   to: number;
 }
 
-const whole: RangeSpec = { kind: "whole" };
+export const whole: RangeSpec = { kind: "whole" };
 
 export function parseRange(header: string | null): RangeSpec {
   const match = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header?.trim() ?? "");
@@ -40,18 +40,4 @@ export function spanOf(spec: RangeSpec, sizeBytes: number): ByteSpan | null {
       if (spec.lengthBytes === 0 || sizeBytes === 0) return null;
       return { from: Math.max(0, sizeBytes - spec.lengthBytes), to: sizeBytes - 1 };
   }
-}
-
-/** The range that may be honoured: If-Range with another validator than this file's ETag asks for the whole file. */
-export function rangeOfRequest(headers: Headers, etag: string): RangeSpec {
-  const condition = headers.get("if-range");
-  if (condition !== null && condition.trim() !== etag) return whole;
-  return parseRange(headers.get("range"));
-}
-
-/** If-None-Match, by weak comparison. */
-export function matchesEtag(header: string | null, etag: string): boolean {
-  if (header === null) return false;
-  if (header.trim() === "*") return true;
-  return header.split(",").some((each) => each.trim().replace(/^W\//, "") === etag);
 }

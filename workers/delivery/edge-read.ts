@@ -3,7 +3,10 @@ import type { EdgeKey } from "../../schemas/key.ts";
 import { within } from "../stores/deadline.ts";
 import { type ByteSpan, type RangeSpec, spanOf } from "./byte-range.ts";
 
-const ANSWER_TIMEOUT_MS = 10_000;
+/** The viewer waits for it before Wasabi is asked. */
+const ANSWER_TIMEOUT_MS = 5_000;
+/** R2's number for a range outside the object, in its error's message. */
+const RANGE_ERROR = "(10039)";
 
 /** `outside`: the range lies beyond the file. A HEAD has no body. */
 export type EdgeRead =
@@ -24,8 +27,8 @@ export async function readEdge(
   try {
     object = await timed(bucket.get(key, range.kind === "whole" ? {} : { range: r2Range(range) }));
   } catch (error) {
-    if (range.kind === "whole") throw error;
-    // R2 throws for a range outside the object too; only the size can tell that from an outage.
+    if (range.kind === "whole" || !(error instanceof Error && error.message.includes(RANGE_ERROR))) throw error;
+    // Only to tell the size.
     const read = await headEdge(bucket, key, range);
     if (read.outcome === "found") throw error;
     return read;

@@ -15,14 +15,15 @@ export function proxyEtag(target: PlaybackTarget): string {
 export const corsHeaders = {
   "access-control-allow-origin": "*",
   "access-control-expose-headers":
-    "content-range, content-length, accept-ranges, etag, x-served-from, x-request-id, retry-after",
+    "content-range, content-length, content-disposition, accept-ranges, etag, last-modified, x-served-from, " +
+    "x-cache, x-request-id, retry-after",
   "cross-origin-resource-policy": "cross-origin",
 } as const;
 
 export const preflightHeaders = {
   ...corsHeaders,
   "access-control-allow-methods": "GET, HEAD, OPTIONS",
-  "access-control-allow-headers": "range, if-range, if-none-match, if-modified-since",
+  "access-control-allow-headers": "range, if-range, if-match, if-none-match, if-modified-since, if-unmodified-since",
   "access-control-max-age": "86400",
 } as const;
 

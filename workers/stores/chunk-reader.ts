@@ -10,9 +10,9 @@ export interface ChunkReader {
   cancel(reason: unknown): Promise<void>;
 }
 
-const chunkBytes = 512 * 1024;
+const usualChunkBytes = 512 * 1024;
 
-export function chunkReader(source: ReadableStream<Uint8Array>): ChunkReader {
+export function chunkReader(source: ReadableStream<Uint8Array>, chunkBytes = usualChunkBytes): ChunkReader {
   const filling = fillingReader(source);
   if (filling === null) return plainReader(source.getReader());
   const spare: ArrayBufferLike[] = [];

@@ -35,8 +35,13 @@ test.each([
   ["PLAYBACK_KEYS", `{"1":"${"A".repeat(43)}"}`],
   ["POLICY", '{"leaseMs":-1}'],
   ["CLOCK_OFFSET_MS", "tomorrow"],
+  ["POLICY.ladder.maxFps", '{"ladder":{"maxFps":0}}'],
+  [
+    "POLICY.ladder.rungs.0.crf",
+    '{"ladder":{"rungs":[{"quality":"360p","shortSidePx":360,"maxRateBps":800000,"crf":99,"cq":23}]}}',
+  ],
 ] as const)("refuses a bad %s by name, without telling its value", (field, value) => {
-  const attempt = () => parseConfig({ ...testBindings, [field]: value });
+  const attempt = () => parseConfig({ ...testBindings, [field.split(".")[0] ?? ""]: value });
   expect(attempt).toThrow(ConfigError);
   expect(attempt).toThrow(field);
   expect(attempt).not.toThrow(/hunter2|c2hvcnQ/);

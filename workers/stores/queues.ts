@@ -9,6 +9,7 @@ const bindings = {
   archive: "ARCHIVE_QUEUE",
   ingest: "INGEST_QUEUE",
   transcode: "TRANSCODE_QUEUE",
+  "transcode-rush": "TRANSCODE_RUSH_QUEUE",
   r2: "R2_QUEUE",
   lucidlink: "LUCIDLINK_QUEUE",
   catalogue: "CATALOGUE_QUEUE",
@@ -29,7 +30,7 @@ export async function sendCommand(
   command: Command,
   options: { delaySeconds?: number } = {},
 ): Promise<void> {
-  const sending = queueFor(queues, queueOf[command.type]).send(command, { contentType: "json", ...options });
+  const sending = queueFor(queues, queueOf(command)).send(command, { contentType: "json", ...options });
   await within(
     sending,
     sendTimeoutMs,

@@ -43,7 +43,7 @@ async function rewrite(
   { partSizeBytes = 64 * 1024, reserveBytes = 24 * 1024 } = {},
 ): Promise<Rewritten> {
   const parts: Part[] = [];
-  const file = await rewriteAsFaststart(input, {
+  const { file } = await rewriteAsFaststart(input, {
     partSizeBytes,
     reserveBytes,
     emit: async (part) => {
@@ -64,11 +64,24 @@ async function* chunked(bytes: Uint8Array, chunkBytes: number) {
   for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
 }
 
-/** The fragment's runs count from its beginning, and a 64-bit mdat header is 8 bytes longer. */
-function withLongerMdatHeader(moof: Uint8Array): Uint8Array {
+/**
+ * The fragment, told to go on for so much longer in its last two samples. Its runs count from its beginning, and a
+ * 64-bit mdat header is 8 bytes longer.
+ */
+function withLongerPayload(moof: Uint8Array, moreBytes: number): Uint8Array {
   const bytes = Buffer.from(moof);
+  let last = 0;
   for (let at = bytes.indexOf("trun"); at >= 0; at = bytes.indexOf("trun", at + 1)) {
     bytes.writeInt32BE(bytes.readInt32BE(at + 12) + 8, at + 12);
+    last = at;
+  }
+  const entriesEnd = last - 4 + bytes.readUInt32BE(last - 4);
+  const samples = bytes.readUInt32BE(last + 8);
+  const flags = bytes.readUInt32BE(last + 4);
+  const entryBytes = (entriesEnd - last - 16 - (flags & 4 ? 4 : 0)) / samples;
+  for (const entry of [entriesEnd - entryBytes, entriesEnd - 2 * entryBytes]) {
+    const size = entry + (flags & 0x100 ? 4 : 0);
+    bytes.writeUInt32BE(bytes.readUInt32BE(size) + moreBytes / 2, size);
   }
   return bytes;
 }
@@ -174,7 +187,7 @@ describe("parts", () => {
       emit,
       onFrames: (n: number) => counts.push(n),
     };
-    const file = await rewriteAsFaststart(chunked(fragmented, 4096), options);
+    const { file } = await rewriteAsFaststart(chunked(fragmented, 4096), options);
     expect(file.frames).toBe(120);
     expect(counts).toEqual([48, 96, 120]);
   });
@@ -253,21 +266,23 @@ describe("parts", () => {
 
   test("positions above 4 GiB are 64 bits wide", async () => {
     const boxes = children(fragmented);
-    const [moov, moof, mdat] = [child(boxes, "moov"), child(boxes, "moof"), child(boxes, "mdat")];
-    const fragment = concat([moof.bytes, mdat.bytes]);
+    const moov = child(boxes, "moov");
+    const [first, second] = boxes.filter(({ type }) => type === "moof");
+    const [payload, secondPayload] = boxes.filter(({ type }) => type === "mdat");
+    if (!first || !second || !payload || !secondPayload) throw new Error("the clip has fewer fragments than two");
     const junk = new Uint8Array(1024 * 1024);
-    /** One fragment, whose mdat goes on with 4.2 GiB of nothing, then the same fragment again. */
-    async function* huge() {
-      const junkBytes = 4300 * junk.length;
+    const junkBytes = 4300 * junk.length;
+    /** One fragment, whose last sounds go on with 4.2 GiB of nothing, then another. */
+    const huge = async function* () {
       const header = new Uint8Array(16);
       new DataView(header.buffer).setUint32(0, 1);
       header.set(new TextEncoder().encode("mdat"), 4);
-      new DataView(header.buffer).setBigUint64(8, BigInt(16 + mdat.body.length + junkBytes));
-      yield concat([moov.bytes, withLongerMdatHeader(moof.bytes), header]);
-      yield mdat.body;
+      new DataView(header.buffer).setBigUint64(8, BigInt(16 + payload.body.length + junkBytes));
+      yield concat([moov.bytes, withLongerPayload(first.bytes, junkBytes), header]);
+      yield payload.body;
       for (let i = 0; i < 4300; i++) yield junk;
-      yield fragment;
-    }
+      yield concat([second.bytes, secondPayload.bytes]);
+    };
     let head: Uint8Array = new Uint8Array(0);
     const reserveBytes = 64 * 1024;
     await rewriteAsFaststart(huge(), {

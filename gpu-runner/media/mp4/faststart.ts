@@ -8,10 +8,12 @@
  * padding at all.
  */
 import { box, CorruptFragmentError, concat, u32, u64 } from "./box.ts";
+import { type Excerpt, ExcerptKeeper } from "./excerpt.ts";
 import { fragmentPieces } from "./fragment-stream.ts";
-import { readMovieFragment, type SampleRun } from "./movie-fragment.ts";
-import { type Movie, movieSeconds, readMovie, writeMoov } from "./movie-header.ts";
+import { readMovieFragment, readSequenceNumber, type SampleRun } from "./movie-fragment.ts";
+import { type Movie, movieSeconds, readMovie, trackSeconds, writeMoov } from "./movie-header.ts";
 import { type Part, PartCutter } from "./part-cutter.ts";
+import { pictureGroups } from "./picture-group.ts";
 
 /** The tables outgrew the room left for them after payload was already placed. Do it again with `neededBytes`. */
 export class MoovOverflowError extends Error {
@@ -31,6 +33,8 @@ export type FaststartOptions = {
   reserveBytes: number;
   /** Called with one part at a time; the stream is not read on until it resolves. The bytes are the receiver's. */
   emit: (part: Part) => Promise<void>;
+  /** The largest group of pictures that is kept for the excerpt. */
+  maxGroupBytes?: number;
   /** Called as video samples become known, with their number so far. */
   onFrames?: (frames: number) => void;
 };
@@ -41,6 +45,15 @@ export type FaststartFile = {
   /** Video samples. */
   frames: number;
   durationSeconds: number;
+};
+
+export type Rewritten = {
+  file: FaststartFile;
+  /** How long pictures are shown. */
+  pictureSeconds: number;
+  /** When the last sound ends; null without sound. */
+  soundEndSeconds: number | null;
+  excerpt: Excerpt;
 };
 
 const MDAT_HEADER_BYTES = 16;
@@ -67,7 +80,7 @@ export function moovReserveBytes(expected: { frames: number; durationSeconds: nu
 export async function rewriteAsFaststart(
   input: AsyncIterable<Uint8Array>,
   options: FaststartOptions,
-): Promise<FaststartFile> {
+): Promise<Rewritten> {
   const rewriter = new Rewriter(options);
   for await (const piece of fragmentPieces(input)) {
     if (piece.kind === "payload") await rewriter.payload(piece.bytes);
@@ -81,18 +94,22 @@ export async function rewriteAsFaststart(
 class Rewriter {
   private readonly options: FaststartOptions;
   private readonly headParts: number;
+  /** The held parts as they will go out: room for the head, then payload. */
   private readonly held: Uint8Array;
   private heldBytes = 0;
   private payloadBytes = 0;
   private movie: Movie | null = null;
   private unplacedRuns: SampleRun[] | null = null;
+  private sequence: number | null = null;
   private readonly body: PartCutter;
   private bodyParts = 0;
+  private readonly excerpt: ExcerptKeeper;
 
   constructor(options: FaststartOptions) {
     this.options = options;
     this.headParts = Math.max(1, Math.ceil(options.reserveBytes / options.partSizeBytes));
-    this.held = new Uint8Array(this.headParts * options.partSizeBytes - options.reserveBytes);
+    this.held = new Uint8Array(this.headParts * options.partSizeBytes);
+    this.excerpt = new ExcerptKeeper(this.held.length - options.reserveBytes, options.maxGroupBytes);
     this.body = new PartCutter(this.headParts + 1, options.partSizeBytes, async (part) => {
       this.bodyParts++;
       await options.emit(part);
@@ -107,6 +124,11 @@ class Rewriter {
   fragment(moof: Uint8Array, offsetBytes: number): void {
     if (!this.movie) throw new CorruptFragmentError("a fragment came before the moov");
     if (this.unplacedRuns) throw new CorruptFragmentError("a fragment has no payload");
+    const sequence = readSequenceNumber(moof);
+    if (this.sequence !== null && sequence !== this.sequence + 1) {
+      throw new CorruptFragmentError(`fragment ${sequence} came after fragment ${this.sequence}`);
+    }
+    this.sequence = sequence;
     this.unplacedRuns = readMovieFragment(moof, offsetBytes, this.movie.defaults);
   }
 
@@ -122,19 +144,26 @@ class Rewriter {
       if (!track) throw new CorruptFragmentError(`a fragment belongs to track ${run.trackId}, which does not exist`);
       track.table.addRun(run, this.payloadBytes + at);
     }
+    const videoRuns = this.unplacedRuns.filter((run) => run.trackId === this.video()?.id && run.samples.length > 0);
+    const describedBytes = this.unplacedRuns.reduce((sum, run) => sum + run.sizeBytes, 0);
+    if (describedBytes !== payloadBytes) {
+      throw new CorruptFragmentError("a fragment describes more or less than its payload");
+    }
+    this.excerpt.fragment(this.payloadBytes, payloadBytes, payloadOffsetBytes, videoRuns);
     this.unplacedRuns = null;
     this.options.onFrames?.(this.frames());
   }
 
   async payload(bytes: Uint8Array): Promise<void> {
+    this.excerpt.payload(this.payloadBytes, bytes);
     this.payloadBytes += bytes.length;
-    const kept = bytes.subarray(0, this.held.length - this.heldBytes);
-    this.held.set(kept, this.heldBytes);
+    const kept = bytes.subarray(0, this.held.length - this.options.reserveBytes - this.heldBytes);
+    this.held.set(kept, this.options.reserveBytes + this.heldBytes);
     this.heldBytes += kept.length;
     if (kept.length < bytes.length) await this.body.write(bytes.subarray(kept.length));
   }
 
-  async end(): Promise<FaststartFile> {
+  async end(): Promise<Rewritten> {
     if (!this.movie) throw new CorruptFragmentError("the stream ended before its moov");
     if (this.unplacedRuns) throw new CorruptFragmentError("the stream ended before the last fragment's payload");
     if (this.frames() === 0) throw new CorruptFragmentError("the stream has no video in it");
@@ -143,13 +172,42 @@ class Rewriter {
 
     const spilled = this.payloadBytes > this.heldBytes;
     const head = spilled ? this.paddedHead(this.movie) : this.compactHead(this.movie);
-    const emitted = await this.emitHead(concat([head, this.held.subarray(0, this.heldBytes)]));
+    const start = this.headInPlace(head);
+    const emitted = await this.emitHead(start);
+    const sizeBytes = head.length + this.payloadBytes;
     return {
-      sizeBytes: head.length + this.payloadBytes,
-      parts: emitted + this.bodyParts,
-      frames: this.frames(),
-      durationSeconds: movieSeconds(this.movie),
+      file: {
+        sizeBytes,
+        parts: emitted + this.bodyParts,
+        frames: this.frames(),
+        durationSeconds: movieSeconds(this.movie),
+      },
+      ...trackSeconds(this.movie),
+      excerpt: {
+        sizeBytes,
+        pieces: [{ offsetBytes: 0, bytes: start }, ...this.excerpt.pieces(head.length)],
+        ...this.groups(this.movie),
+      },
     };
+  }
+
+  /** The head and the payload that was held, as they lie in the file. */
+  private headInPlace(head: Uint8Array): Uint8Array {
+    const { reserveBytes } = this.options;
+    if (head.length > reserveBytes)
+      return concat([head, this.held.subarray(reserveBytes, reserveBytes + this.heldBytes)]);
+    const from = reserveBytes - head.length;
+    this.held.set(head, from);
+    return this.held.subarray(from, reserveBytes + this.heldBytes);
+  }
+
+  private groups(movie: Movie): Pick<Excerpt, "groups" | "partial"> {
+    const { first, last } = pictureGroups(movie);
+    const groups = [
+      ...(this.excerpt.firstIsWhole ? [first] : []),
+      ...(this.excerpt.lastIsWhole && last !== null ? [last] : []),
+    ];
+    return { groups, partial: groups.length < (last === null ? 1 : 2) };
   }
 
   /** Exactly `reserveBytes` long. */
@@ -185,9 +243,12 @@ class Rewriter {
     return parts;
   }
 
+  private video() {
+    return this.movie?.tracks.find((track) => track.handler === "vide");
+  }
+
   private frames(): number {
-    const video = this.movie?.tracks.find((track) => track.handler === "vide");
-    return video?.table.sampleCount ?? 0;
+    return this.video()?.table.sampleCount ?? 0;
   }
 }
 

@@ -24,6 +24,8 @@ export type SampleRun = {
 };
 
 const NOT_SYNC = 0x0001_0000;
+/** Ten seconds of uncompressed sound at 96 kHz. A run need not spend a byte on a sample, so its count alone proves nothing. */
+const MAX_RUN_SAMPLES = 1 << 20;
 
 export function readTrackDefaults(mvex: Box): Map<number, SampleDefaults> {
   const defaults = new Map<number, SampleDefaults>();
@@ -39,6 +41,13 @@ export function readTrackDefaults(mvex: Box): Map<number, SampleDefaults> {
     });
   }
   return defaults;
+}
+
+/** Fragments are numbered one after another. */
+export function readSequenceNumber(body: Uint8Array): number {
+  const fields = new FieldReader(child(children(body), "mfhd").body);
+  fields.skip(4);
+  return fields.u32();
 }
 
 /** `moofOffsetBytes`: where the moof began in the stream; the runs' offsets count from the stream's start. */
@@ -106,6 +115,7 @@ function readRun(trun: Box, header: FragmentHeader, nextOffset: number, decodeTi
   const version = versionAndFlags >>> 24;
   const flags = versionAndFlags & 0xff_ffff;
   const count = fields.u32();
+  if (count > MAX_RUN_SAMPLES) throw new CorruptFragmentError("a fragment has more samples than any real one");
   const offsetBytes = flags & 0x1 ? header.baseOffsetBytes + fields.i32() : nextOffset;
   const firstFlags = flags & 0x4 ? fields.u32() : null;
   const run: SampleRun = {

@@ -2,6 +2,7 @@
  * The moov of the plain file: the one that the fragmented stream began with, with its tables filled, its durations
  * and edit lists completed, and everything else (codec boxes, SAR, colour tags, timecode track, tags) as it came.
  */
+import { withBitRate } from "./bit-rate.ts";
 import {
   type Box,
   box,
@@ -78,51 +79,68 @@ function text(bytes: Uint8Array, at: number): string {
   return String.fromCharCode(...bytes.subarray(at, at + 4));
 }
 
+/** How long pictures are shown, and when the last sound ends; null without sound. */
+export function trackSeconds(movie: Movie): { pictureSeconds: number; soundEndSeconds: number | null } {
+  const kept = (handler: string) =>
+    movie.tracks.filter((track) => track.handler === handler && track.table.sampleCount > 0);
+  const picture = kept("vide")[0];
+  const sounds = kept("soun").map((track) => presentedTicks(track, movie) / movie.timescale);
+  const pictureTicks = picture ? picture.table.presentationEnd - placementOf(picture, movie.timescale).mediaTime : 0;
+  return {
+    pictureSeconds: pictureTicks / (picture?.timescale ?? 1),
+    soundEndSeconds: sounds.length === 0 ? null : Math.max(...sounds),
+  };
+}
+
 /** Seconds that the longest track is presented. */
 export function movieSeconds(movie: Movie): number {
-  return Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie.timescale) / movie.timescale));
+  return Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie) / movie.timescale));
 }
 
 /** `payloadStartBytes` does not change the moov's size, as long as `wideOffsets` stays the same. */
 export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: boolean): Uint8Array {
-  const nextTrackId = Math.max(...movie.tracks.map((track) => track.id)) + 1;
-  const longest = Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie.timescale)));
+  // A track that got no sample would only show as a silent or black one.
+  const kept = new Set(movie.tracks.filter((track) => track.table.sampleCount > 0));
+  const nextTrackId = Math.max(0, ...[...kept].map((track) => track.id)) + 1;
+  const longest = Math.max(0, ...movie.tracks.map((track) => presentedTicks(track, movie)));
   let trackIndex = 0;
   const pieces = movie.boxes.flatMap((b) => {
     if (b.type === "mvex") return [];
     if (b.type === "mvhd") return [withNextTrackId(withDuration(b, longest, 16), nextTrackId)];
     if (b.type !== "trak") return [b.bytes];
     const track = movie.tracks[trackIndex++];
-    // A track that got no sample would only show as a silent or black one.
-    return track && track.table.sampleCount > 0
-      ? [writeTrack(track, movie.timescale, payloadStartBytes, wideOffsets)]
-      : [];
+    return track && kept.has(track) ? [writeTrack(track, movie, payloadStartBytes, wideOffsets)] : [];
   });
   return box("moov", ...pieces);
 }
 
-function writeTrack(track: Track, movieTimescale: number, payloadStart: number, wide: boolean): Uint8Array {
-  const edits = editsOf(track, movieTimescale);
+function writeTrack(track: Track, movie: Movie, payloadStart: number, wide: boolean): Uint8Array {
+  const edits = editsOf(track, movie);
   const pieces = track.boxes.flatMap((b) => {
-    if (b.type === "tkhd") return [withDuration(b, presentedTicks(track, movieTimescale), 20), ...writeEdits(edits)];
+    if (b.type === "tkhd") return [withDuration(b, presentedTicks(track, movie), 20), ...writeEdits(edits)];
     if (b.type === "edts") return [];
-    return b.type === "mdia" ? [writeMedia(b, track, payloadStart, wide)] : [b.bytes];
+    return b.type === "mdia" ? [writeMedia(b, track, movie, payloadStart, wide)] : [b.bytes];
   });
   return box("trak", ...pieces);
 }
 
-function writeMedia(mdia: Box, track: Track, payloadStart: number, wide: boolean): Uint8Array {
+function writeMedia(mdia: Box, track: Track, movie: Movie, payloadStart: number, wide: boolean): Uint8Array {
   const replace = (parent: Box, type: string, replacement: (b: Box) => Uint8Array) =>
     box(parent.type, ...children(parent.body).map((b) => (b.type === type ? replacement(b) : b.bytes)));
   const withTables = (stbl: Box) => {
-    const kept = child(children(stbl.body), "stsd").bytes;
-    return box("stbl", kept, ...track.table.toBoxes(payloadStart, wide), ...preRoll(track));
+    const described = withBitRate(child(children(stbl.body), "stsd"), averageBps(track));
+    return box("stbl", described, ...track.table.toBoxes(payloadStart, wide), ...preRoll(track));
   };
   const media = children(mdia.body).map((b) => {
-    if (b.type === "mdhd") return withDuration(b, track.table.decodeEnd, 16);
+    if (b.type === "mdhd") return withDuration(b, mediaTicks(track, movie), 16);
     return b.type === "minf" ? replace(b, "stbl", withTables) : b.bytes;
   });
   return box("mdia", ...media);
+}
+
+function averageBps({ table, timescale }: Track): number | null {
+  if (table.decodeEnd === 0) return null;
+  return Number((BigInt(table.payloadBytes) * 8n * BigInt(timescale)) / BigInt(table.decodeEnd));
 }
 
 /** AAC needs the frame before the one sought to (ISO 14496-12 "roll"); fragmented files leave it unsaid. */
@@ -141,29 +159,59 @@ type Edit = {
   mediaTime: number;
 };
 
+/** Where a track begins and ends on the movie's clock. */
+type Placement = {
+  /** In the movie's timescale. */
+  gap: number;
+  /** In the track's own: where in the media its presentation begins. */
+  mediaTime: number;
+};
+
 /**
  * The stream's own edits say where the media begins (B-frame delay, AAC priming, a late start) but leave the length
  * open; the length is known now. A first fragment that does not begin at 0 becomes a gap, as the table begins at 0.
  */
-function editsOf(track: Track, movieTimescale: number): Edit[] {
-  const { firstDecodeTime, presentationEnd } = track.table;
+export function placementOf(track: Track, movieTimescale: number): Placement {
+  const { firstDecodeTime } = track.table;
   const stated = readEdits(track.boxes);
   const gap = stated.find((edit) => edit.mediaTime === -1)?.duration ?? 0;
   const start = stated.find((edit) => edit.mediaTime >= 0)?.mediaTime ?? 0;
-  const mediaTime = Math.max(0, start - firstDecodeTime);
   const lateBy = Math.max(0, firstDecodeTime - start);
-  const toMovie = (ticks: number) => Math.ceil((ticks * movieTimescale) / track.timescale);
-  const edits: Edit[] = [];
-  if (gap + lateBy > 0) edits.push({ duration: gap + toMovie(lateBy), mediaTime: -1 });
-  edits.push({
-    duration: toMovie(Math.max(0, presentationEnd - mediaTime)),
-    mediaTime,
-  });
-  return edits;
+  return { gap: gap + toMovie(lateBy, track, movieTimescale), mediaTime: Math.max(0, start - firstDecodeTime) };
 }
 
-function presentedTicks(track: Track, movieTimescale: number): number {
-  return editsOf(track, movieTimescale).reduce((sum, edit) => sum + edit.duration, 0);
+const toMovie = (ticks: number, track: Track, movieTimescale: number) =>
+  Math.ceil((ticks * movieTimescale) / track.timescale);
+
+function editsOf(track: Track, movie: Movie): Edit[] {
+  const { gap, mediaTime } = placementOf(track, movie.timescale);
+  const { firstPresentation } = track.table;
+  const unseen = Math.max(0, firstPresentation - mediaTime);
+  const cutOff = Math.max(0, mediaTime - firstPresentation);
+  // What is cut off at the start is rounded by itself, as ffmpeg does it.
+  const whole = toMovie(unseen + mediaTicks(track, movie), track, movie.timescale);
+  const duration = Math.max(0, whole - toMovie(cutOff, track, movie.timescale));
+  return [...(gap > 0 ? [{ duration: gap, mediaTime: -1 }] : []), { duration, mediaTime }];
+}
+
+/** The length of the media itself, whatever the edits show of it: from the first to the last moment of presentation. */
+function mediaTicks(track: Track, movie: Movie): number {
+  const { presentationEnd, firstPresentation, decodeEnd } = track.table;
+  const counted = countedBy(track, movie);
+  if (counted) return Math.round((mediaTicks(counted, movie) * track.timescale) / counted.timescale);
+  return presentationEnd > firstPresentation ? presentationEnd - firstPresentation : decodeEnd;
+}
+
+/** The video whose frames a timecode track counts. */
+function countedBy(track: Track, movie: Movie): Track | undefined {
+  return track.handler === "tmcd" ? movie.tracks.find(({ handler }) => handler === "vide") : undefined;
+}
+
+/** A timecode track is presented for as long as the video that it counts. */
+function presentedTicks(track: Track, movie: Movie): number {
+  const shown = countedBy(track, movie) ?? track;
+  const { gap, mediaTime } = placementOf(shown, movie.timescale);
+  return gap + toMovie(Math.max(0, shown.table.presentationEnd - mediaTime), shown, movie.timescale);
 }
 
 function readEdits(trackBoxes: Box[]): Edit[] {

@@ -2,29 +2,30 @@
  * One track's sample tables, gathered run by run and kept compact (an hour at 60 fps is about 1 MB), and their boxes:
  * stts, ctts, stss, stsz, stsc, stco or co64.
  */
-import { box, u32, versionAndFlags, view } from "./box.ts";
+import { box, CorruptFragmentError, u32, versionAndFlags, view } from "./box.ts";
 import type { SampleRun } from "./movie-fragment.ts";
 
-/** A growing list of unsigned 32-bit numbers. */
+const BLOCK_ITEMS = 8192;
+
+/** A growing list of unsigned 32-bit numbers, in blocks, so that it grows without being copied. */
 class U32List {
   length = 0;
-  private items = new Uint32Array(256);
+  private readonly blocks: Uint32Array[] = [];
 
   push(value: number): void {
-    if (this.length === this.items.length) {
-      const larger = new Uint32Array(this.items.length * 2);
-      larger.set(this.items);
-      this.items = larger;
-    }
-    this.items[this.length++] = value;
+    const at = this.length++;
+    const block = Math.floor(at / BLOCK_ITEMS);
+    this.blocks[block] ??= new Uint32Array(BLOCK_ITEMS);
+    this.set(at, value);
   }
 
   at(index: number): number {
-    return this.items[index] ?? 0;
+    return this.blocks[Math.floor(index / BLOCK_ITEMS)]?.[index % BLOCK_ITEMS] ?? 0;
   }
 
-  setLast(value: number): void {
-    this.items[this.length - 1] = value;
+  set(index: number, value: number): void {
+    const block = this.blocks[Math.floor(index / BLOCK_ITEMS)];
+    if (block) block[index % BLOCK_ITEMS] = value;
   }
 
   toBytes(): Uint8Array {
@@ -64,20 +65,27 @@ class RunLengths {
     return this.pairs.at(this.pairs.length - 1);
   }
 
+  /** Each item's value, one after another. */
+  *values(): Generator<number, void, undefined> {
+    for (let i = 0; i < this.pairs.length; i += 2) {
+      for (let left = this.pairs.at(i); left > 0; left--) yield this.pairs.at(i + 1);
+    }
+  }
+
   private bumpCount(by: number): void {
     const at = this.pairs.length - 2;
-    const value = this.pairs.at(at + 1);
-    const count = this.pairs.at(at) + by;
-    this.pairs.length = at;
-    this.pairs.push(count);
-    this.pairs.push(value);
+    this.pairs.set(at, this.pairs.at(at) + by);
   }
 }
 
 export class SampleTable {
   sampleCount = 0;
+  /** Of all samples together. */
+  payloadBytes = 0;
   /** Decode time of the first sample in the stream; the table itself begins at 0. */
   firstDecodeTime = 0;
+  /** When the first sample is presented, by the table's clock. */
+  firstPresentation = 0;
   /** Sum of the sample durations: where the next sample would be decoded. */
   decodeEnd = 0;
 
@@ -104,8 +112,10 @@ export class SampleTable {
   addRun(run: SampleRun, payloadOffsetBytes: number): void {
     if (run.samples.length === 0) return;
     this.startAt(run.decodeTime);
+    if (this.sampleCount === 0) this.firstPresentation = run.samples[0]?.compositionOffset ?? 0;
     this.chunkOffsets.push(payloadOffsetBytes);
     this.samplesPerChunk.push(run.samples.length);
+    this.payloadBytes += run.sizeBytes;
     for (const sample of run.samples) {
       this.sampleCount++;
       this.sizes.push(sample.sizeBytes);
@@ -117,6 +127,31 @@ export class SampleTable {
       this.latestPresentation = Math.max(this.latestPresentation, this.decodeEnd + sample.compositionOffset);
       this.decodeEnd += sample.duration;
     }
+  }
+
+  /** The samples from the first keyframe to the next, and from the last one on, counted from 0; `to` is not one of them. */
+  keyframeSpans(): { first: { from: number; to: number }; last: { from: number; to: number } | null } {
+    const second = this.syncSamples.length > 1 ? this.syncSamples.at(1) - 1 : this.sampleCount;
+    const newest = this.syncSamples.at(this.syncSamples.length - 1) - 1;
+    return {
+      first: { from: 0, to: second },
+      last: newest > 0 ? { from: newest, to: this.sampleCount } : null,
+    };
+  }
+
+  /** When the samples of a span are presented, by the table's clock, in the order in which they are decoded. */
+  presentationTimes({ from, to }: { from: number; to: number }): number[] {
+    const times: number[] = [];
+    const offsets = this.compositionOffsets.values();
+    let decodeTime = 0;
+    let index = 0;
+    for (const duration of this.durations.values()) {
+      if (index >= to) break;
+      const offset = (offsets.next().value ?? 0) | 0;
+      if (index++ >= from) times.push(decodeTime + offset);
+      decodeTime += duration;
+    }
+    return times;
   }
 
   /** Makes the newest sample last until `decodeEnd`, if that is later than its beginning. */
@@ -133,8 +168,13 @@ export class SampleTable {
    */
   private startAt(decodeTime: number | null): void {
     if (decodeTime === null) return;
-    if (this.sampleCount === 0) this.firstDecodeTime = decodeTime;
-    else this.extendTo(decodeTime - this.firstDecodeTime);
+    if (this.sampleCount === 0) {
+      this.firstDecodeTime = decodeTime;
+      return;
+    }
+    const begin = this.decodeEnd - this.durations.newest;
+    if (decodeTime - this.firstDecodeTime <= begin) throw new CorruptFragmentError("a fragment goes back in time");
+    this.extendTo(decodeTime - this.firstDecodeTime);
   }
 
   /** Boxes of the stbl after stsd. `payloadStartBytes`: where in the file the first payload byte lies. */

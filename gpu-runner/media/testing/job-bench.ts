@@ -58,10 +58,24 @@ export type Made = {
   attempts: number;
   requests: number;
   signatures: number;
+  /** By the origin, of bodies. */
+  sentBytes: number;
 };
 
 type Extra = Partial<
-  Pick<EncodeJobOptions, "skip" | "signal" | "encoder" | "onProgress" | "stallTimeoutMs" | "binaries" | "plan" | "sink">
+  Pick<
+    EncodeJobOptions,
+    | "skip"
+    | "signal"
+    | "encoder"
+    | "probeEncoder"
+    | "onCounts"
+    | "onProgress"
+    | "stallTimeoutMs"
+    | "binaries"
+    | "plan"
+    | "sink"
+  >
 > & {
   faults?: OriginFaults;
   policy?: LadderPolicy;
@@ -70,7 +84,7 @@ type Extra = Partial<
 export async function make(file: string, { faults, policy = defaultLadder, ...extra }: Extra = {}): Promise<Made> {
   const origin = await startOrigin(file, faults);
   const parts = new Map<Quality, Map<number, Uint8Array>>();
-  const made: Omit<Made, "outcome" | "requests" | "signatures"> = {
+  const made: Omit<Made, "outcome" | "requests" | "signatures" | "sentBytes"> = {
     source: null,
     files: new Map(),
     progress: [],
@@ -113,7 +127,13 @@ export async function make(file: string, { faults, policy = defaultLadder, ...ex
       made.files.set(quality, path);
     }
   }
-  return { ...made, outcome, requests: origin.requests(), signatures: origin.signatures() };
+  return {
+    ...made,
+    outcome,
+    requests: origin.requests(),
+    signatures: origin.signatures(),
+    sentBytes: origin.sentBytes(),
+  };
 }
 
 async function leftovers(): Promise<string[]> {

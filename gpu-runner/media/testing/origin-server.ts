@@ -14,6 +14,8 @@ export type OriginFaults = {
   requestsPerSignature?: number;
   /** Answer this instead, while it returns a status. */
   status?: (request: number) => number | null;
+  /** Refuse as S3 does: with a status, and a code and a message in XML. */
+  refusal?: (request: number) => { status: number; code: string; message?: string } | null;
   /** Send headers and half of the body, then nothing. */
   stalls?: number;
 };
@@ -23,6 +25,8 @@ export type OriginServer = {
   requests: () => number;
   signatures: () => number;
   etag: string;
+  /** Of bodies, as they left. */
+  sentBytes: () => number;
   close: () => Promise<void>;
 };
 
@@ -32,6 +36,7 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
   const etag = '"0123456789abcdef0123456789abcdef"';
   const used = new Map<string, number>();
   let requests = 0;
+  let sentBytes = 0;
   let cutsLeft = faults.cuts ?? 0;
   let stallsLeft = faults.stalls ?? 0;
 
@@ -42,6 +47,12 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
     used.set(signature, uses);
     const status = faults.status?.(requests) ?? null;
     if (status !== null) return void response.writeHead(status).end("refused");
+    const refusal = faults.refusal?.(requests) ?? null;
+    if (refusal !== null) {
+      const message = refusal.message ?? `see ${request.url}`;
+      const xml = `<?xml version="1.0"?><Error><Code>${refusal.code}</Code><Message>${message}</Message></Error>`;
+      return void response.writeHead(refusal.status, { "content-type": "application/xml" }).end(xml);
+    }
     if (uses > (faults.requestsPerSignature ?? Number.POSITIVE_INFINITY)) return void response.writeHead(403).end();
     if (request.headers["if-match"] !== undefined && request.headers["if-match"] !== etag) {
       return void response.writeHead(412).end();
@@ -52,6 +63,7 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
     await handle.read(bytes, 0, bytes.length, range.from);
     const headers = { "content-range": `bytes ${range.from}-${range.to}/${size}`, "content-length": bytes.length };
     response.writeHead(206, { ...headers, etag });
+    sentBytes += bytes.length;
     if (cutsLeft > 0 && bytes.length > (faults.cutAfterBytes ?? 0)) {
       cutsLeft--;
       return void response.write(bytes.subarray(0, faults.cutAfterBytes), () => response.destroy());
@@ -79,6 +91,7 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
     requests: () => requests,
     signatures: () => signatures,
     etag,
+    sentBytes: () => sentBytes,
     close: async () => {
       const closed = once(server, "close");
       server.close();

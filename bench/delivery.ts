@@ -1,0 +1,165 @@
+/**
+ * Range requests: what the signed door costs over a worker that merely reads the range from R2. Both under workerd of the
+ * same version, over the same kind of bucket on the same disk, with the same bytes, in turn.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { readAsset, requestPlayback } from "../dev/stack-client.ts";
+import { type Bench, type Figure, figureOf, median, printFigures, say } from "./figure.ts";
+import { closedLoop, openLoop, percentile, type RangeTarget } from "./range-load.ts";
+import { deliverRendition } from "./stand-in-runner.ts";
+import { benchQuality, openStage, type TransferStage } from "./transfer-stage.ts";
+
+const mib = 1024 ** 2;
+/** Below one part, so that both buckets keep it in one piece. */
+const sizeBytes = 48 * mib;
+const connectionCounts = [1, 16, 64] as const;
+const placeTimeoutMs = 120_000;
+const lowestRate = 0.8;
+const highestLateness = 1.5;
+
+const help = `Usage: npm run bench -- delivery [options]
+
+  delivery-rate-1, -16, -64   ranges a second through the signed door, by that many
+                              connections that are kept, against a bare worker that does
+                              nothing but R2.get(key, { range }). Promise: ratio >= ${lowestRate}
+  delivery-p99                milliseconds, at half the rate that the bare worker reaches
+                              with 16 connections, counted from when each request was due
+                              (open loop). Promise: ratio <= ${highestLateness}
+
+A stack on a temporary folder, a stand-in for the runner, ${sizeBytes / mib} MiB of random bytes;
+ranges at random places. Door and bare worker in turn; medians.
+
+  --range-kib N   of each request                     [256]
+  --seconds N     of each run                         [4]
+  --runs N        of each                             [5]
+  --help`;
+
+interface Options {
+  rangeBytes: number;
+  seconds: number;
+  runs: number;
+}
+
+function wholeNumber(name: string, text: string, most: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw new Error(`--${name} takes a whole number from 1 to ${most}, not ${text}.`);
+}
+
+function parseOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      "range-kib": { type: "string", default: "256" },
+      seconds: { type: "string", default: "4" },
+      runs: { type: "string", default: "5" },
+    },
+  });
+  return {
+    rangeBytes: wholeNumber("range-kib", values["range-kib"], 16 * 1024) * 1024,
+    seconds: wholeNumber("seconds", values.seconds, 600),
+    runs: wholeNumber("runs", values.runs, 99),
+  };
+}
+
+/** @returns the signed URL of a rendition that lies on R2 */
+async function placeRendition({ stack }: TransferStage, signal: AbortSignal): Promise<string> {
+  const fileId = await deliverRendition(stack, {
+    sizeBytes,
+    signal,
+    onProgress: () => undefined,
+    beforeReport: async () => undefined,
+  });
+  const deadlineMs = performance.now() + placeTimeoutMs;
+  while ((await readAsset(stack, fileId)).state !== "distributed") {
+    if (performance.now() > deadlineMs) throw new Error("the rendition was not placed in time");
+    await sleep(500, undefined, { signal });
+  }
+  return (await requestPlayback(stack, fileId, benchQuality)).url;
+}
+
+/** The same bytes into the bare worker's bucket. @returns their URL there */
+async function placeBare({ bare }: TransferStage, url: string): Promise<string> {
+  const copy = `${bare.origin}/same-bytes`;
+  const bytes = await (await fetch(url)).arrayBuffer();
+  const put = await fetch(copy, { method: "PUT", body: bytes });
+  if (!put.ok) throw new Error(`the bare worker answered ${put.status} to a PUT`);
+  for (const range of ["bytes=0-99", "bytes=1000000-1999999"]) {
+    const [ours, theirs] = await Promise.all([url, copy].map((from) => fetch(from, { headers: { range } })));
+    const [left, right] = [await ours?.arrayBuffer(), await theirs?.arrayBuffer()];
+    if (left === undefined || right === undefined || !Buffer.from(left).equals(Buffer.from(right))) {
+      throw new Error(`the two answer ${range} differently`);
+    }
+  }
+  return copy;
+}
+
+interface Pair {
+  door: RangeTarget;
+  bare: RangeTarget;
+}
+
+async function inTurn(
+  { door, bare }: Pair,
+  runs: number,
+  measure: (target: RangeTarget) => Promise<number>,
+): Promise<{ door: number; bare: number }> {
+  const doors: number[] = [];
+  const bares: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    // Who is first changes: what the one leaves behind in caches helps the other as often.
+    const turns = [async () => doors.push(await measure(door)), async () => bares.push(await measure(bare))];
+    for (const turn of run % 2 === 0 ? turns : turns.reverse()) await turn();
+    say(`    door ${doors.at(-1)?.toFixed(1)}, bare ${bares.at(-1)?.toFixed(1)}`);
+  }
+  return { door: median(doors), bare: median(bares) };
+}
+
+async function measureAll(pair: Pair, { seconds, runs }: Options): Promise<Figure[]> {
+  for (const target of [pair.door, pair.bare]) await closedLoop(target, { connections: 16, seconds: 2 });
+  const figures: Figure[] = [];
+  let bareRate = 0;
+  for (const connections of connectionCounts) {
+    say(`  ranges a second, ${connections} at a time`);
+    const rate = await inTurn(pair, runs, (target) => closedLoop(target, { connections, seconds }));
+    if (connections === 16) bareRate = rate.bare;
+    figures.push(figureOf(`delivery-rate-${connections}`, rate.door, rate.bare));
+  }
+  const perSecond = bareRate / 2;
+  say(`  p99 in milliseconds, at ${perSecond.toFixed(0)} ranges a second`);
+  const late = await inTurn(pair, runs, async (target) =>
+    percentile(await openLoop(target, { perSecond, seconds: seconds * 2 }), 99),
+  );
+  return [...figures, figureOf("delivery-p99", late.door, late.bare)];
+}
+
+async function run(args: string[]): Promise<void> {
+  const options = parseOptions(args);
+  const leaving = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => leaving.abort(new Error("stopped")));
+  }
+  say("starting the stack and the bare worker");
+  const stage = await openStage(leaving.signal);
+  try {
+    const url = await placeRendition(stage, leaving.signal);
+    const { rangeBytes } = options;
+    const pair = {
+      door: { url, sizeBytes, rangeBytes },
+      bare: { url: await placeBare(stage, url), sizeBytes, rangeBytes },
+    };
+    const figures = await measureAll(pair, options);
+    for (const { figure, ratio } of figures) {
+      const late = figure === "delivery-p99";
+      const holds = late ? ratio <= highestLateness : ratio >= lowestRate;
+      const promise = late ? `at most ${highestLateness}` : `at least ${lowestRate}`;
+      say(`${figure} ${holds ? "holds" : "does not hold"} (${promise})`);
+    }
+    printFigures(figures);
+  } finally {
+    await stage.close();
+  }
+}
+
+export const deliveryBench: Bench = { says: "the signed door against a bare R2.get of the same range", help, run };

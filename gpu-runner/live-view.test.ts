@@ -1,0 +1,95 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { RunningJob } from "./job-board.ts";
+import { createLiveView, plainProgress, sizeText, type ViewState, viewLines } from "./live-view.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const job: RunningJob = {
+  fileId: "file-1",
+  jobId: "job-1",
+  startedAtMs: 0,
+  lease: { leaseMs: 30_000, sinceRenewalMs: () => 0 },
+  progress: {
+    percent: 62.4,
+    fps: 118.2,
+    speed: 4.7,
+    etaSeconds: 95,
+    renditions: [
+      { quality: "360p", percent: 100, uploadedBytes: 1_234_567 },
+      { quality: "1080p", percent: 24.9, uploadedBytes: 0 },
+    ],
+  },
+  counts: { sourceBytes: 52_000_000, sourceRetries: 0, freshUrls: 0, ffmpegRuns: 1 },
+  storedBytes: 1_234_567,
+};
+const state: ViewState = {
+  runnerId: "runner-1",
+  encoder: "libx264, as FFMPEG_ENCODER asks",
+  stopped: null,
+  jobs: [job],
+};
+
+test("a job is a line of figures, and a bar for each rendition", () => {
+  expect(viewLines(state, 120)).toEqual([
+    "runner-1 · libx264, as FFMPEG_ENCODER asks",
+    "file-1   62 % · 118 fps · 4.7× · 1:35 left · in 52.0 MB · out 1.2 MB",
+    `   360p ${"━".repeat(24)} 100 % · 1.2 MB`,
+    `  1080p ${"━".repeat(5)}${"─".repeat(19)}  24 % · 0 B`,
+  ]);
+});
+
+test("it says what goes on before pictures come, and when nothing does", () => {
+  expect(viewLines({ ...state, jobs: [] }, 120)[0]).toContain("waiting for jobs");
+  expect(viewLines({ ...state, jobs: [], stopped: "failed 3 assets" }, 120)[0]).toContain("stopped: failed 3 assets");
+  expect(viewLines({ ...state, jobs: [{ ...job, progress: null }] }, 120)[1]).toContain("probing");
+  expect(viewLines({ ...state, jobs: [{ ...job, progress: null, lease: null }] }, 120)[1]).toContain("claiming");
+});
+
+test("no line is wider than the terminal", () => {
+  for (const line of viewLines(state, 30)) expect(line.length).toBeLessThanOrEqual(30);
+});
+
+test("the block is drawn over itself, makes room for a log line, and is gone at the end", () => {
+  const written: string[] = [];
+  const view = createLiveView({ isTTY: true, columns: 100, write: (text) => written.push(text) }, () => state);
+  vi.advanceTimersByTime(250);
+  expect(written.at(-1)?.split("\n")).toHaveLength(5);
+  expect(written.at(-1)).not.toContain("\u001b[4A");
+  vi.advanceTimersByTime(250);
+  expect(written.at(-1)?.startsWith("\u001b[4A\r")).toBe(true);
+  view.clear();
+  expect(written.at(-1)).toBe("\u001b[4A\r\u001b[0J");
+  const before = written.length;
+  view.clear();
+  expect(written).toHaveLength(before);
+  view.close();
+  vi.advanceTimersByTime(1_000);
+  expect(written).toHaveLength(before);
+});
+
+test("where nobody watches nothing is drawn, and progress is logged now and then", () => {
+  const written: string[] = [];
+  const pipe = { write: (text: string) => written.push(text) };
+  const view = createLiveView(pipe, () => state);
+  vi.advanceTimersByTime(1_000);
+  view.clear();
+  view.close();
+  expect(written).toEqual([]);
+  let now = 0;
+  const isDue = plainProgress(pipe, () => now);
+  const answers = [0, 5_000, 10_000, 10_500, 20_000].map((at) => {
+    now = at;
+    return isDue();
+  });
+  expect(answers).toEqual([false, false, true, false, true]);
+  expect(plainProgress({ ...pipe, isTTY: true }, () => 1e9)()).toBe(false);
+});
+
+test.each([
+  [0, "0 B"],
+  [999, "999 B"],
+  [1_234_567, "1.2 MB"],
+  [345_000_000, "345 MB"],
+  [999_950, "1.0 MB"],
+])("%i bytes are %s", (sizeBytes, text) => expect(sizeText(sizeBytes)).toBe(text));
