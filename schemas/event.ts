@@ -119,7 +119,12 @@ export const AssetEvent = z.discriminatedUnion("type", [
   /** The sweep found it due under these terms; without any, the deployment's own setting holds. */
   z.object({ type: z.literal("RetentionElapsed"), quality: Quality, terms: RetentionTerms.optional() }),
   /** An operator wants a proxy off R2 now, or on it, and there until a time. */
-  z.object({ type: z.literal("EvictionRequested"), quality: Quality }),
+  z.object({
+    type: z.literal("EvictionRequested"),
+    quality: Quality,
+    /** Until when its project is pinned; the asset knows its own pins. */
+    projectPinMs: z.int().nonnegative().nullable().optional(),
+  }),
   z.object({
     type: z.literal("PromotionRequested"),
     quality: Quality,

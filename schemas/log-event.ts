@@ -59,6 +59,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
+  /** The order is on record, without how many copies took it. */
+  z.object({ event: z.literal("audit.outcome-unnoted"), fileId: z.string(), action: z.string() }),
   /** Delivery went on with the other tier. */
   z.object({ event: z.literal("delivery.tier-failed"), ...request, code: FailureCode }),
   /** A response was broken off in the middle; `atByte`: by its tier, and the rest was looked for elsewhere. */
@@ -100,6 +102,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
   "request.failed": "error",
+  "audit.outcome-unnoted": "warn",
   "delivery.tier-failed": "warn",
   "delivery.broken-off": "warn",
   "delivery.served": "info",

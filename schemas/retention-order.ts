@@ -63,7 +63,7 @@ export const ProjectRunPage = z.object({ runs: z.array(ProjectRun) });
 export const WrapAnswer = z.object({
   /** What leaves R2. */
   leaving: Amount,
-  /** What stays, because its asset is pinned. */
+  /** What stays, because its asset is pinned, or the project is. */
   pinned: Amount,
   savedUsdPerMonth: z.number(),
   /** Null where nothing was done. */

@@ -3,6 +3,7 @@ import type { CopyState } from "../../schemas/asset-state.ts";
 import type { RetentionTerms } from "../../schemas/retention.ts";
 import { archivedProxy } from "./copy-command.ts";
 import { placeInItsStead, sameJob, startRemoving } from "./copy-move.ts";
+import { mayPlace } from "./placement.ts";
 import { isRetentionOver, pinnedUntilMs } from "./retention.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import type { CopyEvent, CopySubject } from "./subject.ts";
@@ -41,7 +42,8 @@ export const returnLater: CopyRule<"ProxyAccessed"> = {
   name: "returnLater",
   says: "A viewer began to play it just before it was removed: made again once that is over.",
   to: [],
-  run: (draft, subject, { jobId }) => (sameJob(subject, jobId) ? wantAgain(draft, subject) : "ignored"),
+  run: (draft, subject, { jobId }) =>
+    sameJob(subject, jobId) && mayPlace(draft.asset) ? wantAgain(draft, subject) : "ignored",
 };
 
 /** A pin only ever grows by a wish; it is lifted by name. @returns whether anything changed */
@@ -117,10 +119,10 @@ export const evictNow: CopyRule<"EvictionRequested"> = {
   name: "evictNow",
   says: "An operator wants it off R2: removed, unless it is pinned.",
   to: ["removing"],
-  run(draft, subject) {
+  run(draft, subject, { projectPinMs = null }) {
     const { copy } = subject;
     if (copy.tier !== "r2" || archivedProxy(draft, subject) === null) return "ignored";
-    if ((pinnedUntilMs(draft.asset, copy) ?? 0) > draft.stamp.atMs) return "ignored";
+    if ((pinnedUntilMs(draft.asset, copy, projectPinMs) ?? 0) > draft.stamp.atMs) return "ignored";
     startRemoving(draft, subject);
     return "applied";
   },

@@ -85,7 +85,7 @@ export const recordRemoved: CopyRule<"CopyRemoved"> = {
     if (!mine(subject, event.op)) return "ignored";
     clock.succeed(subject.copy.step);
     forget(subject);
-    if (subject.copy.wantedAgain) placeWhenArchived(draft, subject);
+    if (subject.copy.wantedAgain && draft.asset.job.state !== "deleted") placeWhenArchived(draft, subject);
     else subject.copy.state = "evicted";
     return "applied";
   },

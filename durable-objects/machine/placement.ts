@@ -12,6 +12,11 @@ export function highestRendition(asset: StoredAsset): StoredRendition | null {
   );
 }
 
+/** Whether anything may be brought to a tier; what is being deleted only ever goes. */
+export function mayPlace({ job }: StoredAsset): boolean {
+  return job.state !== "cancelled" && job.state !== "deleting" && job.state !== "deleted";
+}
+
 export function wantedTiers(asset: StoredAsset, rendition: StoredRendition, { placement }: Policy): CopyTier[] {
   const tiers: CopyTier[] = [];
   if (placement.edgeQualities.includes(rendition.quality)) tiers.push("r2");

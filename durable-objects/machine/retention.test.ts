@@ -116,6 +116,52 @@ test("a viewer who begins to play while it is being removed has it back", () => 
   expect(world.edge.has(`proxies/${jobId}/${quality}.mp4`)).toBe(true);
 });
 
+describe("a pin given while a removal is under way", () => {
+  test("has the copy made again", () => {
+    const world = reach("distributed");
+    world.run.advance(31 * dayMs);
+    expect(elapse(world, 30)).toBe("applied");
+    const pin = { type: "PinChanged", untilMs: world.run.nowMs + dayMs } as const;
+    expect(world.tell(pin).verdict).toBe("applied");
+    expect(world.tell(pin).verdict).toBe("ignored");
+    const { jobId } = edgeCopy(world);
+    settled(world);
+    expect(edgeCopy(world)).toMatchObject({ state: "placed", reason: "operator" });
+    expect(world.edge.has(`proxies/${jobId}/${quality}.mp4`)).toBe(true);
+  });
+
+  test("that is over already brings nothing back", () => {
+    const world = reach("distributed");
+    world.tell({ type: "EvictionRequested", quality });
+    world.tell({ type: "PinChanged", untilMs: world.run.nowMs });
+    settled(world);
+    expect(edgeCopy(world).state).toBe("evicted");
+  });
+});
+
+test("an operator's eviction does not go past the project's pin", () => {
+  const world = reach("distributed");
+  const projectPinMs = world.run.nowMs + dayMs;
+  expect(world.tell({ type: "EvictionRequested", quality, projectPinMs }).verdict).toBe("ignored");
+  world.run.advance(dayMs);
+  expect(world.tell({ type: "EvictionRequested", quality, projectPinMs }).verdict).toBe("applied");
+});
+
+test("a viewer of a deleted asset brings nothing back", () => {
+  const world = reach("distributed");
+  const { jobId } = edgeCopy(world);
+  world.tell({ type: "DeleteRequested" });
+  world.run.advance(world.run.policy.deleteGraceMs);
+  world.tell({ type: "GraceElapsed" });
+  expect(world.run.status).toBe("deleted");
+  expect(edgeCopy(world).state).toBe("removing");
+  expect(world.tell({ type: "ProxyAccessed", tier: "r2", quality, jobId }).verdict).toBe("ignored");
+  settled(world);
+  expect(world.run.asset.renditions.flatMap(({ copies }) => copies.map(({ state }) => state))).not.toContain("placed");
+  expect(world.edge.size).toBe(0);
+  expect(world.editor.size).toBe(0);
+});
+
 test("a document from before pins and reasons is read", () => {
   const { pinnedUntilMs: _, ...asset } = reach("distributed").run.asset;
   const renditions = asset.renditions.map(({ copies, ...rendition }) => ({

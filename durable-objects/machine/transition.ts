@@ -13,7 +13,7 @@ import { assetStatus, phaseToAnnounce } from "./asset-status.ts";
 import { copyTable } from "./copy-table.ts";
 import type { Effect } from "./effect.ts";
 import { jobTable } from "./job-table.ts";
-import { copyOn, newCopy, wantedTiers } from "./placement.ts";
+import { copyOn, mayPlace, newCopy, wantedTiers } from "./placement.ts";
 import { renditionTable } from "./rendition-table.ts";
 import { type Context, type Draft, follow, type Verdict } from "./rule.ts";
 import { idleStep } from "./step-clock.ts";
@@ -190,7 +190,7 @@ function route(draft: Draft, event: AssetEvent): Verdict {
     case "PromotionRequested":
       return requestProxy(draft, event);
     case "PinChanged":
-      return changePin(draft.asset, event);
+      return changePin(draft, event);
     case "CopyPlaced":
     case "CopyRemoved":
     case "ProxyAccessed":
@@ -299,13 +299,19 @@ function requestProxy(draft: Draft, event: EventOf<"ProxyRequested" | "Promotion
   return "applied";
 }
 
-function changePin(asset: StoredAsset, { untilMs }: EventOf<"PinChanged">): Verdict {
+function changePin({ asset, stamp }: Draft, { untilMs }: EventOf<"PinChanged">): Verdict {
   if (asset.job.state === "deleted") return "ignored";
   const copies = asset.renditions.flatMap((rendition) => rendition.copies);
   const lifted = untilMs === null ? copies.filter((copy) => copy.pinnedUntilMs !== null) : [];
-  if (asset.pinnedUntilMs === untilMs && lifted.length === 0) return "ignored";
+  const holds = untilMs !== null && untilMs > stamp.atMs && mayPlace(asset);
+  // A removal that is under way cannot be called back: what it takes is made again.
+  const leaving = holds
+    ? copies.filter(({ tier, state, wantedAgain }) => tier === "r2" && state === "removing" && !wantedAgain)
+    : [];
+  if (asset.pinnedUntilMs === untilMs && lifted.length === 0 && leaving.length === 0) return "ignored";
   asset.pinnedUntilMs = untilMs;
   for (const copy of lifted) copy.pinnedUntilMs = null;
+  for (const copy of leaving) Object.assign(copy, { wantedAgain: true, reason: "operator" });
   return "applied";
 }
 
@@ -315,10 +321,6 @@ function retry(draft: Draft, event: EventOf<"RetryRequested">): Verdict {
     for (const copy of rendition.copies) verdicts.push(toCopy(draft, rendition, copy, event));
   }
   return verdicts.includes("applied") ? "applied" : "ignored";
-}
-
-function mayPlace({ job }: StoredAsset): boolean {
-  return job.state !== "cancelled" && job.state !== "deleting" && job.state !== "deleted";
 }
 
 /** What one machine's change means to the others; each step below leads forward, so that it ends. */
@@ -341,7 +343,7 @@ function settle(draft: Draft, jobBefore: StoredAsset["job"]["state"] | null): vo
 
 /** Copies that hold an earlier job's bytes give way once the successor is verified in Wasabi. */
 function replaceCopies(draft: Draft, rendition: StoredRendition): void {
-  if (rendition.state !== "archived") return;
+  if (rendition.state !== "archived" || draft.asset.job.state === "deleted") return;
   for (const copy of rendition.copies) {
     if (copy.jobId !== rendition.jobId) toCopy(draft, rendition, copy, { type: "SourceReplaced" });
   }

@@ -48,6 +48,7 @@ export function checkTransition(before: StoredAsset | null, event: AssetEvent, a
   if (before !== null) checkMonotonic(before, state);
   checkLease(before, event, state);
   for (const [name, step] of stepsOf(state)) checkStep(name, step);
+  checkDeleted(state);
   for (const effect of effects) checkEffect(state, effect);
   hold(
     isAtRest(state) || timersOf(state).length > 0,
@@ -77,6 +78,14 @@ function checkLease(before: StoredAsset | null, event: AssetEvent, { job, rendit
 function checkStep(name: string, step: Step): void {
   hold((step.phase === "idle") === (step.deadlineAtMs === null), `${name} is ${step.phase} with its deadline`);
   hold(step.phase !== "waiting" || step.problem !== null, `${name} waits without a reason`);
+}
+
+function checkDeleted({ job, renditions }: StoredAsset): void {
+  if (job.state !== "deleted") return;
+  for (const { state, tier, wantedAgain } of renditions.flatMap(({ copies }) => copies)) {
+    hold(state === "removing" || state === "evicted" || state === "failed", `a deleted asset has ${state} on ${tier}`);
+    hold(!wantedAgain, `a deleted asset wants its copy on ${tier} again`);
+  }
 }
 
 const namesOriginal = (value: unknown): boolean =>

@@ -7,11 +7,12 @@ import { QUALITIES, type Quality } from "../../schemas/ladder.ts";
 import type { RetentionTerms } from "../../schemas/retention.ts";
 import { AssetPath, EvictOrder, PinOrder, PromoteOrder } from "../../schemas/retention-order.ts";
 import { WhyPage } from "../../schemas/why.ts";
+import { log } from "../log.ts";
 import { Refusal } from "../problem.ts";
-import { recordAudit } from "../stores/audit.ts";
+import { noteOutcome, recordAudit } from "../stores/audit.ts";
 import { decisionNowMs } from "../stores/clock.ts";
 import type { Env } from "../stores/config.ts";
-import { recentRetention, termsFor } from "../stores/retention-policy.ts";
+import { projectPinOf, recentRetention, termsFor } from "../stores/retention-policy.ts";
 import { assetFor, noSuchAsset } from "./asset-scope.ts";
 import { aheadMs, operatorName, operators } from "./operator.ts";
 import { peopleRoles } from "./role.ts";
@@ -20,17 +21,27 @@ import { reply, route } from "./route.ts";
 const path = (verb: string) => `/v1/admin/assets/{fileId}/${verb}`;
 const asking = { method: "POST", access: operators, params: AssetPath, answers: { 200: Asset } } as const;
 
-interface Order {
+interface Operator {
   env: Env;
   caller: TokenClaims;
   requestId: string;
   asset: Asset;
 }
 
-/** Told first, recorded then: an order that nobody carried out leaves no line. @returns the asset as it is then */
-async function give(order: Order, action: string, events: readonly AssetEvent[], detail: Record<string, unknown>) {
-  const { env, caller, requestId, asset } = order;
+interface Order {
+  action: string;
+  events: readonly AssetEvent[];
+  detail: Record<string, unknown>;
+  /** Whether an asset is as was asked, so that one that had nothing to do is no refusal. */
+  isMet(asset: Asset): boolean;
+}
+
+/** @returns the asset as it is then @throws Refusal NOT_READY when it took nothing of it, and is not as was asked */
+async function give({ env, caller, requestId, asset }: Operator, { action, events, detail, isMet }: Order) {
   const by = operatorName(caller);
+  const { clientName, projectName, fileId } = asset;
+  const at = new Date(decisionNowMs(env)).toISOString();
+  const line = await recordAudit(env.CATALOGUE, { at, by, action, clientName, projectName, fileId, detail });
   let after = asset;
   let taken = 0;
   for (const [index, event] of events.entries()) {
@@ -39,11 +50,27 @@ async function give(order: Order, action: string, events: readonly AssetEvent[],
     if (answer.outcome === "applied") taken += 1;
     after = answer.asset;
   }
-  const { clientName, projectName, fileId } = asset;
-  const at = new Date(decisionNowMs(env)).toISOString();
-  await recordAudit(env.CATALOGUE, { at, by, action, clientName, projectName, fileId, detail: { ...detail, taken } });
+  await noteOutcome(env.CATALOGUE, line, { ...detail, taken }).catch((error: unknown) =>
+    log({ event: "audit.outcome-unnoted", fileId, action }, error),
+  );
+  if (taken === 0 && !isMet(after)) {
+    throw new Refusal("NOT_READY", `The asset is ${after.state}, and took nothing of the order.`);
+  }
   return after;
 }
+
+/** @returns null for what was never there */
+function edgeStatusOf({ renditions }: Asset, quality: Quality) {
+  const copies = renditions.find((rendition) => rendition.quality === quality)?.copies ?? [];
+  return copies.find(({ tier }) => tier === "r2")?.status ?? null;
+}
+
+const isLeaving = (status: ReturnType<typeof edgeStatusOf>) =>
+  status === null || status === "evicted" || status === "removing";
+const isComing = (status: ReturnType<typeof edgeStatusOf>) =>
+  status !== null && status !== "evicted" && status !== "failed";
+const isThere = ({ state }: Asset) => state !== "deleted";
+const mayComeBack = ({ state }: Asset) => state !== "cancelled" && state !== "deleting" && state !== "deleted";
 
 export const promoteAsset = route({
   ...asking,
@@ -57,14 +84,18 @@ export const promoteAsset = route({
     const missing = qualities.filter((quality) => !made.has(quality));
     if (missing.length > 0) throw new Refusal("NOT_READY", `The asset has no ${missing.join(", ")}.`);
     const events = qualities.map((quality): AssetEvent => ({ type: "PromotionRequested", quality, pinnedUntilMs }));
-    return reply(200, await give({ env, caller, requestId, asset }, "asset.promoted", events, { qualities, until }));
+    const isMet = (after: Asset) =>
+      mayComeBack(after) && qualities.every((quality) => isComing(edgeStatusOf(after, quality)));
+    const order = { action: "asset.promoted", events, detail: { qualities, until }, isMet };
+    return reply(200, await give({ env, caller, requestId, asset }, order));
   },
 });
 
 export const evictAsset = route({
   ...asking,
   path: path("evict"),
-  summary: "Takes proxies off R2 now. Wasabi is looked at again before anything goes; what is pinned is refused.",
+  summary:
+    "Takes proxies off R2 now. Wasabi is looked at again before anything goes; what is pinned, or of a pinned project, is refused.",
   body: EvictOrder,
   async handle({ env, caller, requestId }, { params: { fileId }, body }) {
     const asset = await assetFor(env, caller, fileId);
@@ -77,9 +108,15 @@ export const evictAsset = route({
     if (pinned !== undefined) {
       throw new Refusal("CONFLICT", `${pinned.quality} is pinned until ${pinned.pinnedUntil}: unpin the asset first.`);
     }
-    const events = onEdge.map(({ quality }): AssetEvent => ({ type: "EvictionRequested", quality }));
-    const detail = { qualities: onEdge.map(({ quality }) => quality) };
-    return reply(200, await give({ env, caller, requestId, asset }, "asset.evicted", events, detail));
+    const projectPin = await projectPinOf(env.CATALOGUE, asset, nowMs);
+    if (projectPin !== null) {
+      throw new Refusal("CONFLICT", `The asset's project is pinned until ${projectPin}: unpin the project first.`);
+    }
+    const qualities = onEdge.map(({ quality }) => quality);
+    const events = qualities.map((quality): AssetEvent => ({ type: "EvictionRequested", quality }));
+    const isMet = (after: Asset) => qualities.every((quality) => isLeaving(edgeStatusOf(after, quality)));
+    const order = { action: "asset.evicted", events, detail: { qualities }, isMet };
+    return reply(200, await give({ env, caller, requestId, asset }, order));
   },
 });
 
@@ -91,7 +128,8 @@ export const pinAsset = route({
   async handle({ env, caller, requestId }, { params: { fileId }, body: { until } }) {
     const asset = await assetFor(env, caller, fileId);
     const events: AssetEvent[] = [{ type: "PinChanged", untilMs: aheadMs(until, decisionNowMs(env)) }];
-    return reply(200, await give({ env, caller, requestId, asset }, "asset.pinned", events, { until }));
+    const order = { action: "asset.pinned", events, detail: { until }, isMet: isThere };
+    return reply(200, await give({ env, caller, requestId, asset }, order));
   },
 });
 
@@ -102,7 +140,8 @@ export const unpinAsset = route({
   async handle({ env, caller, requestId }, { params: { fileId } }) {
     const asset = await assetFor(env, caller, fileId);
     const events: AssetEvent[] = [{ type: "PinChanged", untilMs: null }];
-    return reply(200, await give({ env, caller, requestId, asset }, "asset.unpinned", events, {}));
+    const order = { action: "asset.unpinned", events, detail: {}, isMet: isThere };
+    return reply(200, await give({ env, caller, requestId, asset }, order));
   },
 });
 

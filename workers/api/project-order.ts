@@ -16,8 +16,8 @@ import {
 import { Refusal } from "../problem.ts";
 import { decisionNowMs } from "../stores/clock.ts";
 import type { Env } from "../stores/config.ts";
-import { archivedAmount, edgeAmount, orderRun, runsOf } from "../stores/project-run.ts";
-import { changeProjectPin, readRetention } from "../stores/retention-policy.ts";
+import { type Amount, archivedAmount, edgeAmount, orderRun, runsOf } from "../stores/project-run.ts";
+import { changeProjectPin, projectPinOf } from "../stores/retention-policy.ts";
 import { aheadMs, operatorName, operators, projectFor } from "./operator.ts";
 import { reply, route } from "./route.ts";
 
@@ -94,6 +94,11 @@ async function startRun(
   return run;
 }
 
+const allHeld = (free: Amount, held: Amount) => ({
+  leaving: { copies: 0, bytes: 0 },
+  pinned: { copies: free.copies + held.copies, bytes: free.bytes + held.bytes },
+});
+
 export const wrapProject = route({
   ...asking,
   method: "POST",
@@ -102,19 +107,18 @@ export const wrapProject = route({
     "Takes everything of a finished project off R2, a page of assets at each tick of the timer; or tells what that would do.",
   body: WrapOrder,
   answers: { 200: WrapAnswer, 202: WrapAnswer },
-  async handle({ env, config, caller }, { params, body: { dryRun } }) {
+  async handle({ env, caller }, { params, body: { dryRun } }) {
     const project = await projectFor(env, caller, params);
-    const now = iso(decisionNowMs(env));
-    const leaving = await edgeAmount(env.CATALOGUE, project, { pinned: false, now });
-    const pinned = await edgeAmount(env.CATALOGUE, project, { pinned: true, now });
+    const nowMs = decisionNowMs(env);
+    const now = iso(nowMs);
+    const projectPin = await projectPinOf(env.CATALOGUE, project, nowMs);
+    const free = await edgeAmount(env.CATALOGUE, project, { pinned: false, now });
+    const held = await edgeAmount(env.CATALOGUE, project, { pinned: true, now });
+    const { leaving, pinned } = projectPin === null ? { leaving: free, pinned: held } : allHeld(free, held);
     const told = { leaving, pinned, savedUsdPerMonth: monthlyUsd("r2", leaving.bytes) };
     if (dryRun) return reply(200, { ...told, run: null });
-    const { pins } = await readRetention(env.CATALOGUE, config.policy, now);
-    const pin = pins.find(
-      ({ clientName, projectName }) => clientName === project.clientName && projectName === project.projectName,
-    );
-    if (pin !== undefined) {
-      throw new Refusal("CONFLICT", `The project is pinned until ${pin.pinnedUntil}: unpin it first.`);
+    if (projectPin !== null) {
+      throw new Refusal("CONFLICT", `The project is pinned until ${projectPin}: unpin it first.`);
     }
     const run = await startRun({ env, caller }, project, { kind: "wrap", qualities: null, until: null });
     return reply(202, { ...told, run });

@@ -161,6 +161,63 @@ describe("an asset", () => {
     });
   });
 
+  test("of a pinned project does not leave R2, and its eviction is not on record", async () => {
+    const projectName = newProject();
+    const { upload } = await listed(projectName);
+    const until = inDays(4);
+    await ask(`projects/acme/${projectName}/pin`, { until });
+    expect(await problemOf(await ask(`assets/${upload.fileId}/evict`))).toMatchObject({
+      code: "CONFLICT",
+      detail: `The asset's project is pinned until ${until}: unpin the project first.`,
+    });
+    expect(await edgeStateOf(upload.fileId)).toBe("placed");
+    expect((await audit()).map(({ action }) => action)).toEqual(["project.pinned"]);
+    await ask(`projects/acme/${projectName}/unpin`);
+    expect((await ask(`assets/${upload.fileId}/evict`)).status).toBe(200);
+  });
+
+  test("that takes nothing of an order says so, and the attempt is on record", async () => {
+    const { upload, door } = await listed(newProject());
+    const { fileId } = upload;
+    await door.apply({ key: null, by: "test", event: { type: "DeleteRequested" } });
+    expect(await problemOf(await ask(`assets/${fileId}/promote`, { qualities: [quality] }))).toMatchObject({
+      status: 409,
+      code: "NOT_READY",
+      detail: "The asset is deleting, and took nothing of the order.",
+    });
+    expect(await audit()).toMatchObject([{ action: "asset.promoted", fileId, detail: { taken: 0 } }]);
+  });
+
+  test("that is as was asked already is no refusal", async () => {
+    const { upload } = await listed(newProject());
+    const until = inDays(9);
+    for (const order of ["pin", "pin"]) {
+      expect((await ask(`assets/${upload.fileId}/${order}`, { until })).status).toBe(200);
+    }
+    await ask(`assets/${upload.fileId}/unpin`);
+    for (const order of ["evict", "evict"]) {
+      expect((await ask(`assets/${upload.fileId}/${order}`)).status).toBe(200);
+    }
+    expect((await audit()).map(({ detail }) => detail.taken)).toEqual([0, 1, 1, 0, 1]);
+  });
+
+  test("is told nothing that cannot be put on record", async () => {
+    const { upload } = await listed(newProject());
+    const prepare = (sql: string) => {
+      if (sql.includes("INSERT INTO audit")) throw new Error("D1 is away");
+      return env.CATALOGUE.prepare(sql);
+    };
+    const CATALOGUE = { prepare, batch: env.CATALOGUE.batch.bind(env.CATALOGUE) } as unknown as D1Database;
+    const response = await call(`/v1/admin/assets/${upload.fileId}/evict`, {
+      method: "POST",
+      token: admin,
+      json: {},
+      env: { ...env, CATALOGUE },
+    });
+    expect(response.status).toBe(500);
+    expect(await edgeStateOf(upload.fileId)).toBe("placed");
+  });
+
   test.each([
     ["must lie ahead", -1],
     ["must be within ten years", 4_000],
@@ -206,16 +263,24 @@ describe("an asset", () => {
 });
 
 describe("a project", () => {
-  test("that nobody has, or another client's, is not found", async () => {
-    for (const [path, as] of [
-      ["projects/acme/nothing-here/wrap", admin],
-      [`projects/acme/${newProject()}/pin`, await token("admin", ["rival"])],
-    ] as const) {
-      expect(await problemOf(await ask(path, { until: inDays(1) }, "POST", as))).toMatchObject({
-        status: expect.any(Number),
-      });
+  test.each([
+    ["pin", "POST", { until: inDays(1) }],
+    ["unpin", "POST", {}],
+    ["wrap", "POST", {}],
+    ["prewarm", "POST", { qualities: [quality] }],
+    ["runs", "GET", {}],
+  ])("that nobody has, or another client's, is not found by %s, and nothing is written", async (verb, method, body) => {
+    const projectName = newProject();
+    const { upload } = await listed(projectName);
+    const rival = await token("admin", ["rival"]);
+    const theirs = await ask(`projects/acme/${projectName}/${verb}`, body, method, rival);
+    const nobodys = await ask(`projects/acme/nothing-here/${verb}`, body, method);
+    expect([theirs.status, nobodys.status]).toEqual([404, 404]);
+    for (const table of ["project_pins", "project_runs", "audit"]) {
+      expect(await env.CATALOGUE.prepare(`SELECT count(*) AS n FROM ${table}`).first("n")).toBe(0);
     }
-    expect((await ask("projects/acme/nothing-here/wrap")).status).toBe(404);
+    expect(await edgeStateOf(upload.fileId)).toBe("placed");
+    expect((await ask(`projects/acme/${projectName}/${verb}`, body, method, ofAcme)).status).toBeLessThan(300);
   });
 
   test("is wrapped: first shown, then done, and what is pinned stays", async () => {
@@ -255,6 +320,10 @@ describe("a project", () => {
     const { upload } = await listed(projectName);
     await ask(`projects/acme/${projectName}/pin`, { until: inDays(2) });
     expect(await problemOf(await ask(`projects/acme/${projectName}/wrap`))).toMatchObject({ code: "CONFLICT" });
+    expect(await (await ask(`projects/acme/${projectName}/wrap`, { dryRun: true })).json()).toMatchObject({
+      leaving: { copies: 0, bytes: 0 },
+      pinned: { copies: 1, bytes: 1_000 },
+    });
     await ask(`projects/acme/${projectName}/unpin`);
     expect((await ask(`projects/acme/${projectName}/wrap`)).status).toBe(202);
     await advanceProjectRuns(env, Date.now());

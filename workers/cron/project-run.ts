@@ -1,6 +1,6 @@
 /**
  * Orders about a whole project, carried out page by page: each asset is told, and decides. A page that a crash cuts short
- * is told again; an order that was taken is known by its key.
+ * is told again; an order that was taken is known by its key. A wrap ends where its project is pinned meanwhile.
  */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
@@ -8,7 +8,15 @@ import type { ProjectRun } from "../../schemas/retention-order.ts";
 import { log } from "../log.ts";
 import type { Env } from "../stores/config.ts";
 import { within } from "../stores/deadline.ts";
-import { noteProgress, type OpenRun, openRuns, type ProjectAsset, projectAssets } from "../stores/project-run.ts";
+import {
+  endRun,
+  noteProgress,
+  type OpenRun,
+  openRuns,
+  type ProjectAsset,
+  projectAssets,
+} from "../stores/project-run.ts";
+import { projectPinOf } from "../stores/retention-policy.ts";
 
 export const runLimits = {
   /** Runs that go on at the same tick, the oldest first. */
@@ -32,18 +40,26 @@ export async function advanceProjectRuns(env: Env, nowMs: number): Promise<void>
 async function advance(env: Env, { run, afterFileId: begin }: OpenRun, nowMs: number): Promise<void> {
   let afterFileId = begin;
   for (let page = 0; page < runLimits.pages; page += 1) {
+    const pinnedUntil = run.kind === "wrap" ? await projectPinOf(env.CATALOGUE, run, nowMs) : null;
+    if (pinnedUntil !== null) {
+      await endRun(env.CATALOGUE, run, { at: new Date(nowMs).toISOString(), because: `pinned until ${pinnedUntil}` });
+      return;
+    }
     const assets = await projectAssets(env.CATALOGUE, { ...run, afterFileId }, runLimits.assets);
     const taken = await Promise.all(assets.map((asset) => tell(env, run, asset)));
-    afterFileId = assets.at(-1)?.fileId ?? afterFileId;
     const isLast = assets.length < runLimits.assets;
-    await noteProgress(env.CATALOGUE, run.id, {
-      afterFileId,
+    const lastFileId = assets.at(-1)?.fileId ?? afterFileId;
+    const noted = await noteProgress(env.CATALOGUE, run.id, {
+      begin: afterFileId,
+      afterFileId: lastFileId,
       assets: assets.length,
       ordered: taken.reduce<number>((sum, each) => sum + (each ?? 0), 0),
       unanswered: taken.filter((each) => each === null).length,
       finishedAt: isLast ? new Date(nowMs).toISOString() : null,
     });
-    if (isLast) return;
+    // Another tick that was still at it has done this page: it goes on with the next ones.
+    if (isLast || !noted) return;
+    afterFileId = lastFileId;
   }
 }
 
@@ -62,7 +78,9 @@ async function tell(env: Env, run: ProjectRun, asset: ProjectAsset): Promise<num
       const key = `run:${run.id}:${"quality" in event ? event.quality : index}`;
       const answer = assetDoor(env.ASSET, asset.fileId).apply({ key, by: run.requestedBy, event });
       const late = () => new Error(`the asset gave no answer within ${objectTimeoutMs} ms`);
-      if ((await within(answer, objectTimeoutMs, late)).outcome === "applied") ordered += 1;
+      const { outcome } = await within(answer, objectTimeoutMs, late);
+      // A page that is told again after a crash finds the order taken.
+      if (outcome === "applied" || outcome === "duplicate") ordered += 1;
     }
     return ordered;
   } catch (error) {

@@ -16,8 +16,11 @@ export function auditing(database: D1Database, entry: NewAuditEntry): D1Prepared
     .bind(at, by, action, clientName, projectName, fileId, JSON.stringify(detail));
 }
 
-/** Of what was ordered elsewhere than in D1. */
-export async function recordAudit(database: D1Database, entry: NewAuditEntry): Promise<void> {
+/**
+ * Of what is ordered elsewhere than in D1: before it is, so that nothing is carried out that is not on record.
+ * @returns where its outcome is noted
+ */
+export async function recordAudit(database: D1Database, entry: NewAuditEntry): Promise<number> {
   const { at, by, action, clientName, projectName, fileId, detail } = entry;
   const statement = database
     .prepare(
@@ -25,6 +28,11 @@ export async function recordAudit(database: D1Database, entry: NewAuditEntry): P
        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`,
     )
     .bind(at, by, action, clientName, projectName, fileId, JSON.stringify(detail));
+  return (await answered(statement.run())).meta.last_row_id;
+}
+
+export async function noteOutcome(database: D1Database, id: number, detail: AuditEntry["detail"]): Promise<void> {
+  const statement = database.prepare("UPDATE audit SET detail = ?2 WHERE seq = ?1").bind(id, JSON.stringify(detail));
   await answered(statement.run());
 }
 

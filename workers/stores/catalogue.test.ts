@@ -99,6 +99,14 @@ test("a late or repeated document never regresses a row or its copies", async ()
   ]);
 });
 
+test("copies that were written without saying whose they are learn it from the next document", async () => {
+  await publishAsset(database, asset());
+  await database.prepare("UPDATE copies SET client_name = '', project_name = ''").run();
+  await publishAsset(database, asset({ revision: 2 }));
+  const { results } = await database.prepare("SELECT DISTINCT client_name, project_name FROM copies").all();
+  expect(results).toEqual([{ client_name: "acme", project_name: "film" }]);
+});
+
 test("copies that a newer document no longer names are dropped", async () => {
   await publishAsset(database, asset({ revision: 1, renditions: withCopies(["360p", "720p"]) }));
   await publishAsset(database, asset({ revision: 2, original: null, renditions: withCopies(["720p"]) }));

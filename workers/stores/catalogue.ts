@@ -26,7 +26,10 @@ ON CONFLICT (file_id) DO UPDATE SET file_name = ?4, search = ?5, size_bytes = ?6
   revision = ?8, problem_code = ?9, percent = ?10, job_id = ?11, created_at = ?12, updated_at = ?13
 WHERE excluded.revision > assets.revision`;
 
-/** Written only while the row above is of this very revision, so that a late document changes nothing. */
+/**
+ * Written only while the row above is of this very revision, so that a late document changes nothing. Whose it is is written
+ * again, too: a build that did not know of it left it empty.
+ */
 const upsertCopies = `
 INSERT INTO copies (file_id, tier, quality, job_id, key, status, size_bytes, placed_at, verified_at, idle_since,
   pinned_until, problem_code, revision, client_name, project_name)
@@ -37,7 +40,8 @@ FROM json_each(?3) WHERE (SELECT revision FROM assets WHERE file_id = ?1) = ?2
 ON CONFLICT (file_id, tier, quality) DO UPDATE SET job_id = excluded.job_id, key = excluded.key,
   status = excluded.status, size_bytes = excluded.size_bytes, placed_at = excluded.placed_at,
   verified_at = excluded.verified_at, idle_since = excluded.idle_since, pinned_until = excluded.pinned_until,
-  problem_code = excluded.problem_code, revision = excluded.revision`;
+  problem_code = excluded.problem_code, revision = excluded.revision, client_name = excluded.client_name,
+  project_name = excluded.project_name`;
 
 const dropOldCopies = `
 DELETE FROM copies WHERE file_id = ?1 AND revision < ?2 AND (SELECT revision FROM assets WHERE file_id = ?1) = ?2`;

@@ -113,20 +113,40 @@ export async function projectAssets(
   return (await answered(statement.all())).results.map((row) => PageRow.parse(row));
 }
 
-/** One page is done. */
+/** Before its last page, with a line in the record. */
+export async function endRun(
+  database: D1Database,
+  { id, clientName, projectName }: ProjectRun,
+  { at, because }: { at: string; because: string },
+): Promise<void> {
+  const statement = database
+    .prepare("UPDATE project_runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL")
+    .bind(id, at);
+  const line = { at, by: "cron", action: "project.run-ended", clientName, projectName, fileId: null };
+  await answered(database.batch([statement, auditing(database, { ...line, detail: { runId: id, because } })]));
+}
+
+/** One page is done. @returns false when it was done by another, or the run is over */
 export async function noteProgress(
   database: D1Database,
   id: string,
-  page: { afterFileId: string; assets: number; ordered: number; unanswered: number; finishedAt: string | null },
-): Promise<void> {
+  page: {
+    begin: string;
+    afterFileId: string;
+    assets: number;
+    ordered: number;
+    unanswered: number;
+    finishedAt: string | null;
+  },
+): Promise<boolean> {
   const statement = database
     .prepare(
       `UPDATE project_runs SET after_file_id = ?2, assets = assets + ?3, ordered = ordered + ?4,
          unanswered = unanswered + ?5, finished_at = ?6
-       WHERE id = ?1 AND finished_at IS NULL`,
+       WHERE id = ?1 AND finished_at IS NULL AND after_file_id = ?7`,
     )
-    .bind(id, page.afterFileId, page.assets, page.ordered, page.unanswered, page.finishedAt);
-  await answered(statement.run());
+    .bind(id, page.afterFileId, page.assets, page.ordered, page.unanswered, page.finishedAt, page.begin);
+  return (await answered(statement.run())).meta.changes > 0;
 }
 
 const AmountRow = z.object({ copies: z.int(), bytes: z.int() });

@@ -83,6 +83,18 @@ export function termsFor(
   };
 }
 
+/** Read anew: an order must not go past a pin that was given just now. @returns until when (ISO 8601), or null */
+export async function projectPinOf(
+  database: D1Database,
+  { clientName, projectName }: { clientName: string; projectName: string },
+  nowMs: number,
+): Promise<string | null> {
+  const statement = database
+    .prepare("SELECT pinned_until FROM project_pins WHERE client_name = ?1 AND project_name = ?2 AND pinned_until > ?3")
+    .bind(clientName, projectName, new Date(nowMs).toISOString());
+  return answered(statement.first<string>("pinned_until"));
+}
+
 /**
  * With its line in the record, and the sweep begun anew, or not at all.
  * @returns false when somebody has changed it since that version

@@ -40,6 +40,11 @@ async function found(statement: D1PreparedStatement): Promise<Found> {
   return { copies: results.map((row) => Row.parse(row)), rowsRead: meta.rows_read };
 }
 
+/** A row that a build before 0004 wrote since does not say whose it is: its asset does. */
+const owner = (column: "client_name" | "project_name") =>
+  `iif(${column} = '', coalesce((SELECT ${column} FROM assets WHERE assets.file_id = copies.file_id), ''), ${column})
+   AS ${column}`;
+
 /** Where a walk through the idle copies of one quality has come to. */
 export const WalkPosition = z.object({ idleSince: z.string(), fileId: z.string() });
 export type WalkPosition = z.infer<typeof WalkPosition>;
@@ -53,7 +58,7 @@ export function idleCopies(
 ): Promise<Found> {
   const statement = database
     .prepare(
-      `SELECT file_id, client_name, project_name, idle_since, pinned_until FROM copies
+      `SELECT file_id, ${owner("client_name")}, ${owner("project_name")}, idle_since, pinned_until FROM copies
        WHERE tier = 'r2' AND status = 'placed' AND quality = ?1
          AND (idle_since, file_id) > (?3, ?4) AND idle_since <= ?2
        ORDER BY idle_since, file_id LIMIT ?5`,
