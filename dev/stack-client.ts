@@ -12,10 +12,13 @@ import {
 } from "../schemas/api.ts";
 import { Asset, type HistoryEntry } from "../schemas/asset.ts";
 import type { Quality } from "../schemas/ladder.ts";
+import { OriginalAccessGrant, type OriginalAccessRequest } from "../schemas/original-access.ts";
 import type { StackFile } from "./stack-file.ts";
 import { signWebhook } from "./standard-webhook.ts";
 
 const requestTimeoutMs = 30_000;
+/** An index of tens of megabytes may have to be read from Wasabi first. */
+const originalIndexTimeoutMs = 90_000;
 const reconnectMs = 500;
 
 export class ApiError extends Error {
@@ -69,6 +72,20 @@ export async function requestPlayback(stack: StackFile, fileId: string, quality:
     signal: AbortSignal.timeout(requestTimeoutMs),
   });
   return await parseAnswer(`no playback URL for ${quality}`, response, PlaybackGrant);
+}
+
+export async function requestOriginalAccess(
+  stack: StackFile,
+  fileId: string,
+  access: OriginalAccessRequest,
+): Promise<OriginalAccessGrant> {
+  const response = await fetch(`${stack.api}/v1/assets/${fileId}/original/access`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${stack.tokens.render}` },
+    body: JSON.stringify(access),
+    signal: AbortSignal.timeout(originalIndexTimeoutMs),
+  });
+  return await parseAnswer("no access to the original", response, OriginalAccessGrant);
 }
 
 async function read<Schema extends z.ZodType>(

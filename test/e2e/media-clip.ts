@@ -53,6 +53,22 @@ export class ClipFolder {
     return file;
   }
 
+  /** The same packets with the index before them. */
+  async faststart(clip: string): Promise<string> {
+    return await this.#rewrap(clip, "mp4", "-movflags", "+faststart");
+  }
+
+  async matroska(clip: string): Promise<string> {
+    return await this.#rewrap(clip, "mkv");
+  }
+
+  async #rewrap(clip: string, extension: string, ...options: string[]): Promise<string> {
+    const file = join(this.path, `${randomUUID()}.${extension}`);
+    const args = ["-v", "error", "-nostdin", "-i", clip, "-c", "copy", ...options, file];
+    await exec("ffmpeg", args, { timeout: 120_000 });
+    return file;
+  }
+
   /** The same clip held upright: its frames stay as they are, its track header says to turn them by 90°. */
   async turned(clip: string): Promise<string> {
     const bytes = await readFile(clip);
