@@ -39,7 +39,9 @@ export async function encodeFile({ file, sizeBytes, folder, binaries, encoder }:
         return plans;
       },
       skip: [],
-      sink: (plan) => ({ part: (n, bytes) => writeAt(fileOf(plan), (n - 1) * plan.partSizeBytes, bytes) }),
+      sink: (plan) => ({
+        part: (n, bytes, release) => writeAt(fileOf(plan), (n - 1) * plan.partSizeBytes, bytes).finally(release),
+      }),
       ...{ encoder, binaries, log: quiet, signal: new AbortController().signal },
       onProbe: (probed) => {
         source = probed;

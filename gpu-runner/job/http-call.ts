@@ -3,7 +3,7 @@
 export type HttpCall = {
   method: "GET" | "POST" | "PUT";
   headers?: Readonly<Record<string, string>>;
-  body?: string | Uint8Array<ArrayBuffer>;
+  body?: string;
   timeoutMs: number;
   signal: AbortSignal;
 };
@@ -29,7 +29,7 @@ export async function callHttp(url: string, call: HttpCall): Promise<HttpAnswer>
       ...(call.headers === undefined ? {} : { headers: call.headers }),
       ...(call.body === undefined ? {} : { body: call.body }),
     });
-    return { status: response.status, headers: response.headers, text: await boundedText(response) };
+    return { status: response.status, headers: response.headers, text: await boundedText(response.body ?? []) };
   } catch (error) {
     if (call.signal.aborted) throw call.signal.reason;
     const why = timeout.aborted ? `no answer within ${call.timeoutMs} ms` : reasonOf(error);
@@ -46,11 +46,12 @@ export function withoutQuery(url: string): string {
   return `${origin}${pathname}`;
 }
 
-async function boundedText(response: Response): Promise<string> {
+/** Throws when it is longer than any answer that is asked for. */
+export async function boundedText(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > maxAnswerBytes) throw new Error("the answer is too large");
     text += decoder.decode(chunk, { stream: true });
@@ -59,7 +60,7 @@ async function boundedText(response: Response): Promise<string> {
 }
 
 /** undici says only "fetch failed"; the cause says why. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error)) return String(cause);
   const code = "code" in cause && typeof cause.code === "string" ? `${cause.code} ` : "";

@@ -198,6 +198,58 @@ test("no more parts are on their way than allowed, over all renditions", async (
   expect(most).toBe(3);
 });
 
+test("a part's memory is given back once, when nothing reads it any more", async () => {
+  const answers: (() => void)[] = [];
+  const { uploader, stop } = await uploaderAt(
+    {
+      onPut: (request, response, { n, puts }) => {
+        if (n === 1 && puts === 1) return request.resume().once("end", () => response.writeHead(503).end()) && true;
+        if (n === 1) return false;
+        answers.push(() => response.writeHead(404).end("<Error><Code>NoSuchUpload</Code></Error>"));
+        request.resume();
+        return true;
+      },
+    },
+    { maxInFlight: 1 },
+  );
+  const released: string[] = [];
+  const noting = (name: string) => () => released.push(name);
+  const whole = uploader.open("360p", partSizeBytes);
+  await whole.part(1, randomBytes(3 * 1024 * 1024), noting("sent twice"));
+  await whole.finish(1);
+  expect(peer.puts.get("360p/1")).toBe(2);
+  expect(released).toEqual(["sent twice"]);
+
+  const refused = uploader.open("540p", partSizeBytes);
+  await refused.part(2, randomBytes(100), noting("refused"));
+  while (answers.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(released).toEqual(["sent twice"]);
+  answers[0]?.();
+  await expect(refused.finish(2)).rejects.toThrow("NoSuchUpload");
+  await expect(refused.part(3, randomBytes(100), noting("after it"))).rejects.toThrow("NoSuchUpload");
+
+  const stopped = uploader.open("720p", partSizeBytes);
+  await stopped.part(2, randomBytes(100), noting("under way"));
+  const waiting = stopped.part(3, randomBytes(100), noting("waiting"));
+  stop.abort(new ShuttingDown("now"));
+  await expect(waiting).rejects.toBeInstanceOf(ShuttingDown);
+  await expect(stopped.finish(3)).rejects.toBeInstanceOf(ShuttingDown);
+  await uploader.settled();
+  expect(released.toSorted()).toEqual(["after it", "refused", "sent twice", "under way", "waiting"]);
+});
+
+test("a store that refuses a part before it has read it is asked again", async () => {
+  const { uploaded } = await send({
+    onPut: (_request, response, { n, puts }) => {
+      if (n !== 2 || puts > 1) return false;
+      response.writeHead(503, { connection: "close" }).end("<Error><Code>SlowDown</Code></Error>");
+      return true;
+    },
+  });
+  expect(uploaded.parts).toHaveLength(3);
+  expect(peer.puts.get("360p/2")).toBe(2);
+});
+
 test("a rendition that starts over never races with the parts it replaces", async () => {
   const order: string[] = [];
   const { uploader } = await uploaderAt({

@@ -8,7 +8,8 @@ import type { FailureCode } from "../../schemas/failure.ts";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { PartGrant } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
-import { callHttp, type HttpAnswer, isTransient, Unanswered } from "./http-call.ts";
+import { type HttpAnswer, isTransient, Unanswered } from "./http-call.ts";
+import { putBytes } from "./http-put.ts";
 import { JobFailure } from "./job-failure.ts";
 import { PartUrlCache } from "./part-url-cache.ts";
 import { createSlots } from "./slots.ts";
@@ -35,8 +36,11 @@ export type PartFact = { type: "stored"; sizeBytes: number } | { type: "retried"
 export type UploadedParts = { parts: PartDigest[]; composite: Sha256Hex };
 
 export type RenditionUpload = {
-  /** Resolves once the part is on its way; rejects when this or an earlier part has failed for good. */
-  part(n: number, bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves once the part is on its way; rejects when this or an earlier part has failed for good. `release` is called
+   * once, when nothing reads the bytes any more, however that came.
+   */
+  part(n: number, bytes: Uint8Array, release?: () => void): Promise<void>;
   /** Resolves when parts 1 to `count` are stored. */
   finish(count: number): Promise<UploadedParts>;
 };
@@ -71,7 +75,7 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
       const mine = { bytes: 0 };
       stored.set(quality, mine);
 
-      async function store(n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+      async function store(n: number, bytes: Uint8Array): Promise<void> {
         const key = `${quality}/${n}`;
         await underWay.get(key)?.catch(() => undefined);
         const put = putPart({ quality, partSizeBytes, n }, bytes, urls, options);
@@ -86,19 +90,24 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
       }
 
       return {
-        async part(n, bytes) {
-          if (failure) throw failure.error;
-          const release = await slots.acquire(options.signal);
-          if (stored.get(quality) !== mine) {
+        async part(n, bytes, release = () => undefined) {
+          let freeSlot = () => {};
+          try {
+            if (failure) throw failure.error;
+            freeSlot = await slots.acquire(options.signal);
+            if (stored.get(quality) !== mine) throw new JobFailure("RUNNER_FAILED", `${quality} has started over.`);
+          } catch (error) {
+            freeSlot();
             release();
-            throw new JobFailure("RUNNER_FAILED", `${quality} has started over.`);
+            throw error;
           }
-          const storing = store(n, ownBytes(bytes))
+          const storing = store(n, bytes)
             .catch((error: unknown) => {
               failure ??= { error };
             })
             .finally(() => {
               release();
+              freeSlot();
               running.delete(storing);
             });
           running.add(storing);
@@ -114,11 +123,6 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
   };
 }
 
-/** fetch takes no view of memory that another thread may write to. */
-function ownBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes);
-}
-
 function wholeOf(digests: ReadonlyMap<number, PartDigest>, count: number): UploadedParts {
   const composite = createHash("sha256");
   const parts = Array.from({ length: count }, (_, index) => {
@@ -132,7 +136,7 @@ function wholeOf(digests: ReadonlyMap<number, PartDigest>, count: number): Uploa
 
 async function putPart(
   part: { quality: Quality; partSizeBytes: number; n: number },
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
   urls: PartUrlCache,
   options: PartUploadOptions,
 ): Promise<PartDigest> {
@@ -140,8 +144,7 @@ async function putPart(
   const sha256 = createHash("sha256").update(bytes).digest("hex");
   for (let attempt = 1; ; attempt++) {
     const url = await urls.take(part.quality, part.partSizeBytes, part.n);
-    const outcome = await callHttp(url, {
-      method: "PUT",
+    const outcome = await putBytes(url, {
       headers: { "content-md5": md5.toString("base64") },
       body: bytes,
       timeoutMs: options.timeoutMs(bytes.length),

@@ -14,7 +14,7 @@ import { type FfmpegExit, type FfmpegProgress, startFfmpeg } from "./ffmpeg-proc
 import { CorruptFragmentError } from "./mp4/box.ts";
 import type { Excerpt } from "./mp4/excerpt.ts";
 import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./mp4/faststart.ts";
-import type { Part } from "./mp4/part-cutter.ts";
+import { createPartBuffers, type PartBuffers } from "./mp4/part-buffer.ts";
 import { type OutputSocket, openOutputSocket } from "./output-socket.ts";
 import type { RenditionEvidence } from "./verify.ts";
 import { watchForStall } from "./watchdog.ts";
@@ -22,11 +22,12 @@ import { watchForStall } from "./watchdog.ts";
 /** Takes one rendition's parts. Parts 2 and up come in order, then the head; part 1 is always the last. */
 export type RenditionSink = {
   /**
-   * Stores a part; the bytes are the sink's. May reject with an EncodeError. One part is under way at a time, and the
-   * encode goes on meanwhile. Must give up when the signal aborts, and after its own patience with the store: an
-   * encoder that waits for a store is not taken for stalled.
+   * Takes a part, and may go on storing it after it has resolved; the next one comes only then, and the encode waits for
+   * it. May reject with an EncodeError. The bytes stay as they are until `release` is called, which lets a later part use
+   * their memory. Must give up when the signal aborts, and after its own patience with the store: an encoder that waits
+   * for a store is not taken for stalled.
    */
-  part: (n: number, bytes: Uint8Array, signal: AbortSignal) => Promise<void>;
+  part: (n: number, bytes: Uint8Array, release: () => void, signal: AbortSignal) => Promise<void>;
 };
 
 export type EncodeRunInput = {
@@ -106,9 +107,10 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
     const prove = oneAtATime((excerpt: Excerpt) =>
       proveExcerpt(excerpt, { ffprobePath: input.binaries.ffprobePath, timeoutMs: PROOF_TIMEOUT_MS, signal }),
     );
+    const buffers = createPartBuffers();
     const streams = outputs.map((output) => {
       const reserveBytes = input.reserveBytes?.get(output.plan.quality) ?? plannedReserveBytes(output.plan);
-      return streamOutput(output, exited, reserveBytes, prove, signal);
+      return streamOutput(output, exited, { reserveBytes, buffers }, prove, signal);
     });
     const [exit, ends] = await Promise.race([Promise.all([exited, Promise.all(streams)]), aborted(signal)]);
     return {
@@ -167,30 +169,29 @@ const PROOF_TIMEOUT_MS = 60_000;
 async function streamOutput(
   output: Output,
   exited: Promise<FfmpegExit>,
-  reserveBytes: number,
+  memory: { reserveBytes: number; buffers: PartBuffers },
   prove: (excerpt: Excerpt) => Promise<string | null>,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
-  const upload = oneBehind(async ({ n, bytes }) => {
-    const { length } = bytes;
-    output.storing = true;
-    await output.sink.part(n, bytes, signal).finally(() => {
-      output.storing = false;
-    });
-    output.uploadedBytes += length;
-  });
   try {
     const { file, excerpt, ...lengths } = await rewriteAsFaststart(untilProvenEnd(output.socket.chunks(), exited), {
       partSizeBytes: output.plan.partSizeBytes,
-      reserveBytes,
-      emit: upload.next,
+      ...memory,
+      emit: async ({ n, bytes, release }) => {
+        const { length } = bytes;
+        output.storing = true;
+        await output.sink.part(n, bytes, release, signal).finally(() => {
+          output.storing = false;
+        });
+        output.uploadedBytes += length;
+      },
       onFrames: (frames) => {
         output.frames = frames;
       },
     });
     output.proving = true;
     // While the last parts are still on their way.
-    const [decodeTrouble] = await Promise.all([prove(excerpt), upload.done()]);
+    const decodeTrouble = await prove(excerpt);
     const evidence = { frames: file.frames, ...lengths, decodeTrouble };
     return { made: { file, evidence, partlyProven: excerpt.partial }, overflow: null };
   } catch (error) {
@@ -218,22 +219,5 @@ function oneAtATime<Given, Answer>(work: (given: Given) => Promise<Answer>): (gi
     const answer = before.then(() => work(given));
     before = answer.catch(() => {});
     return answer;
-  };
-}
-
-/** Lets one upload go on while the next part fills, so that neither the encoder nor the store waits for the other. */
-function oneBehind(store: (part: Part) => Promise<void>): {
-  next: (part: Part) => Promise<void>;
-  done: () => Promise<void>;
-} {
-  let underWay: Promise<void> = Promise.resolve();
-  return {
-    next: async (part) => {
-      await underWay;
-      underWay = store(part);
-      // Reported by the next call; until then it must not count as unhandled.
-      underWay.catch(() => {});
-    },
-    done: () => underWay,
   };
 }

@@ -7,7 +7,10 @@ import { createServer, type Socket } from "node:net";
 export type OutputSocket = {
   /** For ffmpeg's command line. */
   target: string;
-  /** The stream; ends when ffmpeg closes it, for whatever reason. Not read, it holds ffmpeg back. */
+  /**
+   * The stream; ends when ffmpeg closes it, for whatever reason. Not read, it holds ffmpeg back. A chunk's memory is gone
+   * once the next one is asked for.
+   */
   chunks: () => AsyncGenerator<Uint8Array, void, undefined>;
   receivedBytes: () => number;
   /** ffmpeg has ended: a stream that it never opened ends too. */
@@ -38,6 +41,7 @@ export async function openOutputSocket(path: string): Promise<OutputSocket> {
       for await (const chunk of socket as AsyncIterable<Uint8Array>) {
         receivedBytes += chunk.length;
         yield chunk;
+        dropMemory(chunk);
       }
     },
     receivedBytes: () => receivedBytes,
@@ -53,4 +57,10 @@ export async function openOutputSocket(path: string): Promise<OutputSocket> {
       await rm(path, { force: true });
     },
   };
+}
+
+/** At once: left to the garbage collector, tens of megabytes of read chunks wait for it. */
+function dropMemory({ buffer, length }: Uint8Array): void {
+  // Memory that is shared with other buffers is not this chunk's to give.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
 }

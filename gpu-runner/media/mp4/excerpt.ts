@@ -1,6 +1,6 @@
 /**
  * Keeps of a file that streams by what is needed to decode its beginning and its end: the first group of pictures beyond
- * what is held back anyway, and the newest group of pictures. Bytes are kept as they came, not copied.
+ * what is held back anyway, and the newest group of pictures. Bytes are copied into memory that each new group uses again.
  */
 import type { SampleRun } from "./movie-fragment.ts";
 
@@ -28,20 +28,27 @@ export type Excerpt = {
 
 /** Twice what the ladder's rate caps let the largest group have. Above it a group is given up. */
 export const MAX_GROUP_BYTES = 32 * 1024 * 1024;
+/** So that a group that is a little larger than the one before needs no new memory. */
+const SPARE_BYTES = 256 * 1024;
 
-type Window = { from: number; to: number; pieces: Piece[]; whole: boolean };
+/** Bytes `from` to `to`, as far as they have come; `memory` may be larger. */
+type Window = { from: number; to: number; memory: Uint8Array; filledBytes: number; whole: boolean };
+
+const emptyWindow = (from: number, whole: boolean): Window => {
+  return { from, to: 0, memory: new Uint8Array(0), filledBytes: 0, whole };
+};
 
 /** All offsets count from the first payload byte. */
 export class ExcerptKeeper {
   private readonly maxGroupBytes: number;
   private readonly first: Window;
-  private last: Window = { from: 0, to: 0, pieces: [], whole: false };
+  private last: Window = emptyWindow(0, false);
   private fragments = 0;
 
   /** `heldBytes`: payload that is kept by somebody else, from the first byte on. */
   constructor(heldBytes: number, maxGroupBytes = MAX_GROUP_BYTES) {
     this.maxGroupBytes = maxGroupBytes;
-    this.first = { from: heldBytes, to: 0, pieces: [], whole: true };
+    this.first = emptyWindow(heldBytes, true);
   }
 
   /** A fragment's payload will follow. `videoRuns`: its pictures, with offsets that count from the stream's start. */
@@ -54,12 +61,11 @@ export class ExcerptKeeper {
     if (this.fragments < 2) this.keepFirst(this.fragments === 0 ? payloadEnd : firstSampleEnd);
     this.fragments++;
     const keyframe = lastKeyframe(videoRuns);
-    if (keyframe !== null) this.last = { from: at(keyframe), to: 0, pieces: [], whole: true };
+    if (keyframe !== null) this.last = { ...this.last, from: at(keyframe), to: 0, filledBytes: 0, whole: true };
     const videoEnd = at(Math.max(...videoRuns.map((run) => run.offsetBytes + run.sizeBytes)));
     this.last.to = payloadEnd - this.last.from <= this.maxGroupBytes ? payloadEnd : videoEnd;
     if (this.last.to - this.last.from <= this.maxGroupBytes) return;
-    this.last.pieces = [];
-    this.last.whole = false;
+    this.last = emptyWindow(this.last.from, false);
   }
 
   payload(offset: number, bytes: Uint8Array): void {
@@ -76,23 +82,33 @@ export class ExcerptKeeper {
   }
 
   pieces(payloadStartBytes: number): Piece[] {
-    return [...this.first.pieces, ...this.last.pieces].map(({ offsetBytes, bytes }) => ({
-      offsetBytes: payloadStartBytes + offsetBytes,
-      bytes,
-    }));
+    return [this.first, this.last]
+      .filter(({ filledBytes }) => filledBytes > 0)
+      .map(({ from, memory, filledBytes }) => ({
+        offsetBytes: payloadStartBytes + from,
+        bytes: memory.subarray(0, filledBytes),
+      }));
   }
 
   private keepFirst(to: number): void {
     this.first.to = to;
     this.first.whole &&= to - this.first.from <= this.maxGroupBytes;
-    if (!this.first.whole) this.first.pieces = [];
+    if (!this.first.whole) Object.assign(this.first, emptyWindow(this.first.from, false));
   }
 }
 
 function keep(window: Window, offset: number, bytes: Uint8Array): void {
   const from = Math.max(window.from, offset);
   const to = Math.min(window.to, offset + bytes.length);
-  if (from < to) window.pieces.push({ offsetBytes: from, bytes: bytes.subarray(from - offset, to - offset) });
+  if (from >= to) return;
+  const neededBytes = window.to - window.from;
+  if (window.memory.length < neededBytes) {
+    const larger = new Uint8Array(neededBytes + SPARE_BYTES);
+    larger.set(window.memory.subarray(0, window.filledBytes));
+    window.memory = larger;
+  }
+  window.memory.set(bytes.subarray(from - offset, to - offset), from - window.from);
+  window.filledBytes = to - window.from;
 }
 
 function lastKeyframe(runs: readonly SampleRun[]): number | null {

@@ -12,6 +12,7 @@ import { type Excerpt, ExcerptKeeper } from "./excerpt.ts";
 import { fragmentPieces } from "./fragment-stream.ts";
 import { readMovieFragment, readSequenceNumber, type SampleRun } from "./movie-fragment.ts";
 import { type Movie, movieSeconds, readMovie, trackSeconds, writeMoov } from "./movie-header.ts";
+import { createPartBuffers, type PartBuffers } from "./part-buffer.ts";
 import { type Part, PartCutter } from "./part-cutter.ts";
 import { pictureGroups } from "./picture-group.ts";
 
@@ -33,6 +34,8 @@ export type FaststartOptions = {
   reserveBytes: number;
   /** Called with one part at a time; the stream is not read on until it resolves. The bytes are the receiver's. */
   emit: (part: Part) => Promise<void>;
+  /** Where the memory of parts comes from; renditions of one run share it. */
+  buffers?: PartBuffers;
   /** The largest group of pictures that is kept for the excerpt. */
   maxGroupBytes?: number;
   /** Called as video samples become known, with their number so far. */
@@ -110,7 +113,8 @@ class Rewriter {
     this.headParts = Math.max(1, Math.ceil(options.reserveBytes / options.partSizeBytes));
     this.held = new Uint8Array(this.headParts * options.partSizeBytes);
     this.excerpt = new ExcerptKeeper(this.held.length - options.reserveBytes, options.maxGroupBytes);
-    this.body = new PartCutter(this.headParts + 1, options.partSizeBytes, async (part) => {
+    const buffers = options.buffers ?? createPartBuffers();
+    this.body = new PartCutter(this.headParts + 1, options.partSizeBytes, buffers, async (part) => {
       this.bodyParts++;
       await options.emit(part);
     });
@@ -235,10 +239,9 @@ class Rewriter {
     const { partSizeBytes, emit } = this.options;
     const parts = Math.ceil(bytes.length / partSizeBytes);
     for (let n = parts; n >= 1; n--) {
-      await emit({
-        n,
-        bytes: bytes.subarray((n - 1) * partSizeBytes, n * partSizeBytes),
-      });
+      // The excerpt goes on holding them.
+      const release = () => undefined;
+      await emit({ n, bytes: bytes.subarray((n - 1) * partSizeBytes, n * partSizeBytes), release });
     }
     return parts;
   }

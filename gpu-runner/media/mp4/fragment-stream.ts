@@ -1,6 +1,6 @@
 /**
  * Cuts a fragmented MP4 byte stream into its top-level boxes as they arrive: small boxes whole, mdat payload piece by
- * piece as it came, never gathered.
+ * piece as it came, never gathered. No memory of the input is held once more of it is asked for.
  */
 import { CorruptFragmentError, concat, typeAt, view } from "./box.ts";
 
@@ -59,7 +59,7 @@ class BoxGatherer {
 
   take(bytes: Uint8Array): { usedBytes: number; gathered: { header: Header; body: Uint8Array } | null } {
     const used = bytes.subarray(0, this.wantedBytes - this.gatheredBytes);
-    this.pieces.push(used);
+    this.pieces.push(used.slice());
     this.gatheredBytes += used.length;
     if (this.gatheredBytes < this.wantedBytes) return { usedBytes: used.length, gathered: null };
 

@@ -1,11 +1,12 @@
 /**
- * Rewrites an hour of all five renditions at once, as a job does, and tells how much memory that took. Run as a process of
- * its own: `node hour-of-fragments.ts CLIP`, where CLIP is a fragmented MP4 whose header is borrowed. Nothing is encoded.
+ * Stands in for an ffmpeg that makes an hour of all five renditions: writes their fragments into the sockets of an encode's
+ * command line, as fast as they are taken. `node hour-of-fragments.ts CLIP ...`, where CLIP is a fragmented MP4 whose
+ * header is borrowed, and the rest is ffmpeg's. Nothing is encoded.
  */
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { setTimeout as wait } from "node:timers/promises";
+import { connect, type Socket } from "node:net";
 import { box, child, children, u32, u64, versionAndFlags } from "../mp4/box.ts";
-import { moovReserveBytes, rewriteAsFaststart } from "../mp4/faststart.ts";
 
 const HOUR_SECONDS = 3600;
 const FPS = 60;
@@ -15,30 +16,21 @@ const GOP_SECONDS = 2;
 /** About half of the ladder's caps, which is what constant quality comes to. */
 const VIDEO_BPS = [400_000, 800_000, 1_500_000, 3_000_000, 9_000_000];
 const AUDIO_SAMPLE_BYTES = 340;
-const PART_BYTES = 8 * 1024 * 1024;
-const CHUNK_BYTES = 64 * 1024;
-const STORE_MS = 20;
+/** More than a group of pictures has, of any rendition. */
+const PAYLOAD = new Uint8Array(8 * 1024 * 1024);
 
-async function* fragments(opening: Uint8Array, videoBps: number): AsyncGenerator<Uint8Array, void, undefined> {
-  yield opening;
-  let audioSamples = 0;
-  for (let i = 0; i < HOUR_SECONDS / GOP_SECONDS; i++) {
-    const frameBytes = Array.from({ length: FPS * GOP_SECONDS }, (_, n) => frameSize(videoBps, i, n));
-    const audioEnd = Math.floor(((i + 1) * GOP_SECONDS * 48_000) / 1024);
-    const audioBytes = Array.from({ length: audioEnd - audioSamples }, (_, n) => AUDIO_SAMPLE_BYTES + ((i + n) % 7));
-    const moof = fragment(i, frameBytes, audioBytes, audioSamples);
-    audioSamples = audioEnd;
-    const payloadBytes = [...frameBytes, ...audioBytes].reduce((sum, bytes) => sum + bytes, 0);
-    yield moof;
-    const header = new Uint8Array(box("mdat"));
-    new DataView(header.buffer).setUint32(0, payloadBytes + 8);
-    yield header;
-    for (let left = payloadBytes; left > 0; left -= CHUNK_BYTES) {
-      // New memory every time, as a socket gives.
-      yield new Uint8Array(Math.min(left, CHUNK_BYTES));
-    }
-  }
+function fragmentOf(videoBps: number, gop: number): { moof: Uint8Array; payloadBytes: number } {
+  const soundBefore = soundSamplesIn(gop * GOP_SECONDS);
+  const frameBytes = Array.from({ length: FPS * GOP_SECONDS }, (_, n) => frameSize(videoBps, gop, n));
+  const audioBytes = Array.from(
+    { length: soundSamplesIn((gop + 1) * GOP_SECONDS) - soundBefore },
+    (_, n) => AUDIO_SAMPLE_BYTES + ((gop + n) % 7),
+  );
+  const payloadBytes = [...frameBytes, ...audioBytes].reduce((sum, bytes) => sum + bytes, 0);
+  return { moof: fragment(gop, frameBytes, audioBytes, soundBefore), payloadBytes };
 }
+
+const soundSamplesIn = (seconds: number) => Math.floor((seconds * 48_000) / 1024);
 
 function frameSize(videoBps: number, gop: number, n: number): number {
   const mean = videoBps / 8 / FPS;
@@ -74,27 +66,25 @@ function fragment(index: number, frameBytes: number[], audioBytes: number[], aud
 const trackHeader = (id: number, duration: number) => box("tfhd", versionAndFlags(0, 0x2_0008), u32(id, duration));
 const decodeTime = (ticks: number) => box("tfdt", versionAndFlags(1), u64(ticks));
 
-async function rewriteHour(opening: Uint8Array, videoBps: number) {
-  let storing: Promise<unknown> = Promise.resolve();
-  const reserveBytes = moovReserveBytes({
-    frames: HOUR_SECONDS * FPS,
-    durationSeconds: HOUR_SECONDS,
-    fragments: HOUR_SECONDS / GOP_SECONDS + 1,
-  });
-  const { file, excerpt } = await rewriteAsFaststart(fragments(opening, videoBps), {
-    partSizeBytes: PART_BYTES,
-    reserveBytes,
-    emit: async (part) => {
-      await storing;
-      storing = wait(STORE_MS, part.bytes.length);
-    },
-  });
-  await storing;
-  const keptBytes = excerpt.pieces.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  return { ...file, keptBytes, groups: excerpt.groups.length };
+async function write(socket: Socket, bytes: Uint8Array): Promise<void> {
+  if (!socket.write(bytes)) await once(socket, "drain");
 }
 
-const boxes = children(await readFile(process.argv[2] ?? ""));
+const [clip = "", ...command] = process.argv.slice(2);
+const boxes = children(await readFile(clip));
 const opening = new Uint8Array(Buffer.concat([child(boxes, "ftyp").bytes, child(boxes, "moov").bytes]));
-const files = await Promise.all(VIDEO_BPS.map((videoBps) => rewriteHour(opening, videoBps)));
-process.stdout.write(JSON.stringify({ peakBytes: process.resourceUsage().maxRSS * 1024, files }));
+const paths = command.filter((argument) => argument.startsWith("unix:")).map((target) => target.slice("unix:".length));
+const sockets = paths.map((path) => connect(path));
+await Promise.all(sockets.map((socket) => write(socket, opening)));
+for (let gop = 0; gop < HOUR_SECONDS / GOP_SECONDS; gop++) {
+  // All in step, as ffmpeg does it.
+  for (const [i, socket] of sockets.entries()) {
+    const { moof, payloadBytes } = fragmentOf(VIDEO_BPS[i] ?? 0, gop);
+    const header = new Uint8Array(box("mdat"));
+    new DataView(header.buffer).setUint32(0, payloadBytes + 8);
+    await write(socket, moof);
+    await write(socket, header);
+    await write(socket, PAYLOAD.subarray(0, payloadBytes));
+  }
+}
+for (const socket of sockets) socket.end();

@@ -1,0 +1,78 @@
+/**
+ * Encodes an hour into the whole ladder and uploads it, as a job does, and tells how much memory that took: of this very
+ * process, so what plays ffmpeg and the store are others. `node hour-of-renditions.ts FFMPEG STORE_URL SOCKET_FOLDER`.
+ */
+import { readFile } from "node:fs/promises";
+import pino from "pino";
+import { defaultLadder } from "../../../schemas/ladder.ts";
+import type { SourceProbe } from "../../../schemas/media-probe.ts";
+import { planLadder } from "../../../schemas/plan-ladder.ts";
+import { runEncode } from "../../media/encode-run.ts";
+import { jobTiming } from "../job-timing.ts";
+import { createPartUploader } from "../part-upload.ts";
+// Not used here, but part of every runner's memory.
+import "../run-job.ts";
+import "../../health-server.ts";
+
+const source: SourceProbe = {
+  container: "mov",
+  durationSeconds: 3600,
+  videoDurationSeconds: 3600,
+  width: 3840,
+  height: 2160,
+  codedWidth: 3840,
+  codedHeight: 2160,
+  sar: { num: 1, den: 1 },
+  rotation: 0,
+  fps: { num: 60, den: 1 },
+  vfr: false,
+  videoCodec: "h264",
+  pixelFormat: "yuv420p",
+  bitDepth: 8,
+  interlaced: false,
+  hdr: null,
+  colorMatrix: null,
+  colorPrimaries: null,
+  colorTransfer: null,
+  fullRange: false,
+  audio: [],
+  timecode: null,
+};
+
+const [ffmpegPath = "", storeUrl = "", socketFolder = ""] = process.argv.slice(2);
+const dialect = { frameRateModeOption: "-fps_mode", bFrameReferences: true } as const;
+const log = pino({ level: "silent" });
+const { signal } = new AbortController();
+const uploader = createPartUploader({
+  grant: async (quality, _partSizeBytes, numbers) => ({
+    parts: numbers.map((n) => ({ n, url: `${storeUrl}/${quality}/${n}` })),
+    expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+  }),
+  signal,
+  ...jobTiming.parts,
+  random: Math.random,
+  nowMs: Date.now,
+});
+const plans = planLadder(source, defaultLadder);
+const uploads = plans.map((plan) => uploader.open(plan.quality, plan.partSizeBytes));
+const { exitCode, renditions } = await runEncode({
+  source,
+  plans,
+  sinks: uploads,
+  encoder: { kind: "x264", dialect, reason: "none" },
+  // What the pictures are does not matter: they are zeros.
+  binaries: { ffmpegPath, ffprobePath: "true", version: "none", dialect, warnings: [] },
+  sourceUrl: "http://127.0.0.1/none",
+  socketFolder,
+  reading: () => false,
+  stallTimeoutMs: 120_000,
+  onProgress: (progress) => log.info(progress),
+  signal,
+});
+const files = renditions.map(({ made }) => ({ ...made?.file }));
+const sent = await Promise.all(uploads.map((upload, i) => upload.finish(files[i]?.parts ?? 0)));
+const sentBytes = sent.map(({ parts }) => parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile("/proc/self/status", "utf8"))?.[1];
+const memory = process.memoryUsage();
+process.stdout.write(JSON.stringify({ exitCode, peakBytes: Number(peakKib) * 1024, files, sentBytes, memory }));
+process.exit(0);
