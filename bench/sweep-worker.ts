@@ -5,9 +5,8 @@
 import { AssetObject } from "../durable-objects/asset-object.ts";
 import { FeedObject } from "../durable-objects/feed-object.ts";
 import { Policy } from "../schemas/policy.ts";
-import { nominationsOf, sweepRetention } from "../workers/cron/retention.ts";
+import { nominationsOf, readGround, sweepRetention } from "../workers/cron/retention.ts";
 import type { Env } from "../workers/stores/config.ts";
-import { readRetention } from "../workers/stores/retention-policy.ts";
 import { SeedOrder, SweepOrder, type SweepResult } from "./sweep-order.ts";
 
 /** Put into its state at once, instead of by the dozen facts of a life. */
@@ -30,10 +29,10 @@ async function seed(env: Env, { documents }: SeedOrder): Promise<void> {
 
 async function find(env: Env, nowMs: number): Promise<SweepResult> {
   const beganAtMs = Date.now();
-  const retention = await readRetention(env.CATALOGUE, setting, new Date(nowMs).toISOString());
-  const result = { nominated: 0, unanswered: 0, rowsRead: 0 };
+  const ground = await readGround(env.CATALOGUE, setting, nowMs);
+  const result = { nominated: 0, unanswered: 0, rowsRead: ground.rowsRead };
   for (const quality of ["360p", "540p", "720p", "1080p", "2160p"] as const) {
-    const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, retention, quality, nowMs);
+    const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, ground, quality, nowMs);
     result.nominated += nominations.length;
     result.rowsRead += rowsRead;
   }

@@ -8,13 +8,19 @@ const Time = z.iso.datetime();
 const Until = z.iso.datetime({ error: "must be a time in ISO 8601 UTC" });
 const Qualities = z.array(Quality).min(1, "must name at least one quality").max(Quality.options.length);
 
+/** Each stands for as many projects as its client has, which every sweep looks at. */
+const mostClientOverrides = 100;
+
 export const AssetPath = z.strictObject({ fileId: FileId });
 export const ProjectPath = z.strictObject({ client: Slug, project: Slug });
 
 export const PolicyChange = z.strictObject({
   /** The version that this change was made from. */
   version: z.int().nonnegative(),
-  policy: RetentionPolicy,
+  policy: RetentionPolicy.refine(
+    ({ overrides }) => overrides.filter(({ projectName }) => projectName === undefined).length <= mostClientOverrides,
+    { path: ["overrides"], message: `must have at most ${mostClientOverrides} entries without a projectName` },
+  ),
 });
 
 export const PinOrder = z.strictObject({ until: Until });

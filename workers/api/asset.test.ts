@@ -1,6 +1,7 @@
 /** Reading assets: what a caller sees, and what looks as if it did not exist. */
 import { expect, test } from "vitest";
 import type { StatusFrame } from "../../schemas/api.ts";
+import type { AuditEntry } from "../../schemas/audit.ts";
 import { originalKey } from "../../schemas/key.ts";
 import {
   call,
@@ -173,6 +174,17 @@ test("original access: each grant is in the ledger, with what was read to find i
   expect(results).toHaveLength(3);
   expect(results).toContainEqual({ ...granted, time_ranges: null, measured_bytes: 0 });
   expect(results).toContainEqual({ ...granted, time_ranges: JSON.stringify(timeRanges), measured_bytes: 16 });
+  const audit = await call("/v1/admin/audit", { token: await token("admin", ["acme"]) });
+  const { entries } = (await audit.json()) as { entries: AuditEntry[] };
+  const lines = entries.filter(({ fileId }) => fileId === upload.fileId);
+  expect(lines).toHaveLength(3);
+  for (const { by, action, detail } of lines) {
+    expect({ by, action }).toEqual({ by: "render:test-render", action: "original.opened" });
+    const grants = env.CATALOGUE.prepare("SELECT file_id FROM egress_grants WHERE id = ?").bind(detail.grantId);
+    expect(await grants.first("file_id")).toBe(upload.fileId);
+    expect(detail).toMatchObject({ whole: true, grantedBytes: upload.sizeBytes });
+    expect(JSON.stringify(detail)).not.toContain("X-Amz-Signature");
+  }
 });
 
 test("a socket opens by token or by a ticket that works once, and starts with a snapshot", async () => {

@@ -42,6 +42,7 @@ export const originalAccess = route({
       id: requestId,
       fileId: asset.fileId,
       clientName: asset.clientName,
+      projectName: asset.projectName,
       sub: caller.sub,
       role: caller.role,
       grantedAt: new Date(nowMs).toISOString(),

@@ -56,7 +56,8 @@ export const changeRetentionPolicy = route({
 export const auditTrail = route({
   method: "GET",
   path: "/v1/admin/audit",
-  summary: "What operators ordered, newest first. A token of some clients sees what is about them.",
+  summary:
+    "What operators ordered and which originals were opened to whom, newest first. A token of some clients sees what is about them.",
   access: operators,
   query: z.strictObject({
     cursor: z.coerce.number("must be a cursor from an earlier page").int().positive().optional(),

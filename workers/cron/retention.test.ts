@@ -4,8 +4,8 @@ import type { Quality } from "../../schemas/ladder.ts";
 import type { RetentionPolicy } from "../../schemas/retention.ts";
 import { config, env, quality, seedProxy, storedState } from "../../test/door-worker.ts";
 import { publishAsset } from "../stores/catalogue.ts";
-import { changeProjectPin, changeRetention, readRetention } from "../stores/retention-policy.ts";
-import { nominationsOf, sweepLimits, sweepRetention } from "./retention.ts";
+import { changeProjectPin, changeRetention } from "../stores/retention-policy.ts";
+import { nominationsOf, readGround, sweepLimits, sweepRetention } from "./retention.ts";
 
 const dayMs = 24 * 60 * 60_000;
 
@@ -90,8 +90,8 @@ async function list(name: string, { count, idleDays, projectName = "spring", pin
 }
 
 async function find(atMs = nowMs, of: Quality = quality) {
-  const retention = await readRetention(env.CATALOGUE, config.policy, iso(atMs));
-  const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, retention, of, atMs);
+  const ground = await readGround(env.CATALOGUE, config.policy, atMs);
+  const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, ground, of, atMs);
   return { names: [...new Set(nominations.map(({ fileId }) => fileId.split("-")[0]))].sort(), nominations, rowsRead };
 }
 
@@ -122,10 +122,8 @@ test("what is kept costs nothing until the next walk, and holds nobody up", asyn
     { clientName: "acme", projectName: "pinned", pinnedUntil: iso(nowMs + dayMs) },
     audit,
   );
-  expect((await find()).names).toEqual([]);
-  const next = await find(nowMs + 60_000);
-  expect(next.names).toEqual(["due"]);
-  expect(next.rowsRead).toBeLessThan(100);
+  expect((await find()).names).toEqual(["due"]);
+  expect((await find(nowMs + 60_000)).rowsRead).toBeLessThan(10);
   expect((await find(nowMs + 120_000)).rowsRead).toBeLessThan(10);
   expect((await find(nowMs + dayMs)).names).toEqual(["kept"]);
 });
@@ -165,6 +163,72 @@ test("a project may keep longer or shorter than everybody, a client too, and the
     ["short", 2],
     ["shorter", 10],
   ]);
+});
+
+test("a walk goes on to its end, however much is kept and however long it takes", async () => {
+  const pages = sweepLimits.pages * sweepLimits.rows;
+  await list("kept", { count: pages, idleDays: 60, projectName: "pinned" });
+  await list("due", { count: 1, idleDays: 31 });
+  const pin = { clientName: "acme", projectName: "pinned", pinnedUntil: iso(nowMs + dayMs) };
+  await changeProjectPin(env.CATALOGUE, pin, audit);
+  expect((await find()).names).toEqual([]);
+  expect((await find(nowMs + 2 * sweepLimits.walkMs)).names).toEqual(["due"]);
+});
+
+test("projects with a shorter retention take half of a tick at most, go on where they ended, and keep who is pinned", async () => {
+  const { sooner, nominations: all } = sweepLimits;
+  await list("short", { count: sooner + 20, idleDays: 3, projectName: "daily" });
+  await list("pinned", { count: 5, idleDays: 4, projectName: "daily", pinnedUntil: iso(nowMs + dayMs) });
+  await list("brief", { count: 10, idleDays: 5, projectName: "brief" });
+  await list("due", { count: all, idleDays: 31 });
+  await change({ overrides: [{ clientName: "acme", retentionDays: { "360p": 2 } }] });
+  await env.CATALOGUE.prepare("UPDATE copies SET client_name = 'rival' WHERE file_id GLOB 'due-*'").run();
+  const count = async (atMs: number) => {
+    const { nominations } = await find(atMs);
+    return ["brief", "short", "due", "pinned"].map(
+      (name) => nominations.filter((n) => n.fileId.startsWith(name)).length,
+    );
+  };
+  expect(await count(nowMs)).toEqual([10, sooner - 10, all - sooner, 0]);
+  expect(await count(nowMs + 60_000)).toEqual([0, 30, sooner, 0]);
+  expect(await count(nowMs + 120_000)).toEqual([0, 0, 0, 0]);
+});
+
+test("a client-wide retention costs one question however many clients have one, and what it reads is counted", async () => {
+  await list("short", { count: 2, idleDays: 3, projectName: "daily" });
+  const others = Array.from({ length: 90 }, (_, n) => ({ clientName: `client-${n}`, retentionDays: { "360p": 1 } }));
+  await change({ overrides: [...others, { clientName: "acme", retentionDays: { "360p": 2 } }] });
+  let questions = 0;
+  const prepare = (sql: string) => {
+    if (sql.includes("json_each") && sql.includes("RECURSIVE")) questions += 1;
+    return env.CATALOGUE.prepare(sql);
+  };
+  const CATALOGUE = { prepare, batch: env.CATALOGUE.batch.bind(env.CATALOGUE) } as unknown as D1Database;
+  const asked: string[] = [];
+  const getByName = (fileId: string) => ({ apply: async () => void asked.push(fileId) });
+  const world = { ...env, CATALOGUE, ASSET: { getByName } as unknown as typeof env.ASSET };
+  const { nominated, rowsRead } = await sweepRetention(world, config.policy, nowMs);
+  expect({ nominated, questions }).toEqual({ nominated: 2, questions: 1 });
+  expect(asked.sort()).toEqual(["short-000001", "short-000002"]);
+  expect(rowsRead).toBeGreaterThan(2);
+});
+
+test("a pin that is given while a sweep is under way keeps whom it has not asked yet", async () => {
+  await list("due", { count: sweepLimits.batch + 10, idleDays: 31 });
+  const asked = new Set<string>();
+  const getByName = (fileId: string) => ({
+    async apply() {
+      if (asked.size === 0) {
+        asked.add(fileId);
+        const pin = { clientName: "acme", projectName: "spring", pinnedUntil: iso(nowMs + dayMs) };
+        await changeProjectPin(env.CATALOGUE, pin, audit);
+      }
+      asked.add(fileId);
+    },
+  });
+  const world = { ...env, ASSET: { getByName } as unknown as typeof env.ASSET };
+  expect(await sweepRetention(world, config.policy, nowMs)).toMatchObject({ nominated: sweepLimits.batch });
+  expect(asked.size).toBe(sweepLimits.batch);
 });
 
 test("an asset that gives no answer keeps nobody else waiting, and is named again in the next walk", async () => {

@@ -7,13 +7,16 @@ import { log } from "../log.ts";
 import type { Env } from "../stores/config.ts";
 import { within } from "../stores/deadline.ts";
 import {
+  compareProjects,
+  type Found,
   type IdleCopy,
   idleCopies,
   idleCopiesOf,
   noteWalk,
   type ProjectBound,
   projectsOf,
-  walkPosition,
+  type WalkPosition,
+  walkOf,
 } from "../stores/retention.ts";
 import { type Retention, readRetention, termsFor } from "../stores/retention-policy.ts";
 
@@ -24,19 +27,23 @@ const iso = (atMs: number) => new Date(atMs).toISOString();
 export const sweepLimits = {
   /** Per quality and tick: what is left is nominated at the next one. */
   nominations: 250,
-  /** Rows looked at per quality and tick, the kept ones among them. */
+  /** Of them at most from projects with a shorter retention than everybody's, so that neither waits for the other. */
+  sooner: 125,
+  /** Rows of a page, and pages per walk and tick: what is kept is passed over, and must not hold up who is due behind it. */
   rows: 1_000,
+  pages: 20,
   /**
-   * A walk goes on from tick to tick where it ended, so that what is kept is not read every minute; it begins anew after
-   * this, for pins that ended, assets that gave no answer, and rows that came late.
+   * A walk goes on from tick to tick where it ended, so that what is kept is not read every minute. It begins anew when it
+   * has come to its end and is older than this, for pins that ended, assets that gave no answer, and rows that came late.
    */
   walkMs: 60 * 60_000,
+  /** Before each of so many nominations the policy and the pins are read anew. */
+  batch: 100,
   /** Assets asked at the same time. */
-  atOnce: 10,
+  atOnce: 50,
 } as const;
 
-export interface Nomination {
-  fileId: string;
+export interface Nomination extends IdleCopy {
   quality: Quality;
   terms: RetentionTerms;
 }
@@ -48,18 +55,50 @@ export interface SweepCount {
   rowsRead: number;
 }
 
+/** What a tick goes by. */
+export interface SweepGround {
+  retention: Retention;
+  /** Of the clients that keep something for a shorter time than everybody; in order. */
+  projects: readonly { clientName: string; projectName: string }[];
+  rowsRead: number;
+}
+
+export async function readGround(
+  database: D1Database,
+  setting: Pick<Policy, "retentionDays">,
+  nowMs: number,
+): Promise<SweepGround> {
+  const retention = await readRetention(database, setting, iso(nowMs));
+  const { overrides, retentionDays } = retention.stored.policy;
+  const clients = overrides.filter(
+    ({ projectName, retentionDays: own }) =>
+      projectName === undefined && QUALITIES.some((quality) => (own[quality] ?? Infinity) < retentionDays[quality]),
+  );
+  const found = await projectsOf(
+    database,
+    clients.map(({ clientName }) => clientName),
+  );
+  return { retention, projects: found.projects, rowsRead: found.rowsRead };
+}
+
 export async function sweepRetention(
   env: Env,
   setting: Pick<Policy, "retentionDays">,
   nowMs: number,
 ): Promise<SweepCount> {
-  const retention = await readRetention(env.CATALOGUE, setting, iso(nowMs));
-  const count = { nominated: 0, unanswered: 0, rowsRead: 0 };
+  const ground = await readGround(env.CATALOGUE, setting, nowMs);
+  const count = { nominated: 0, unanswered: 0, rowsRead: ground.rowsRead };
   for (const quality of QUALITIES) {
-    const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, retention, quality, nowMs);
+    const { nominations, rowsRead } = await nominationsOf(env.CATALOGUE, ground, quality, nowMs);
     count.rowsRead += rowsRead;
-    count.nominated += nominations.length;
-    count.unanswered += await nominateAll(env, nominations, nowMs);
+    for (let from = 0; from < nominations.length; from += sweepLimits.batch) {
+      const batch = nominations.slice(from, from + sweepLimits.batch);
+      // A pin or a longer retention given since the tick began holds from this batch on.
+      const retention = await readRetention(env.CATALOGUE, setting, iso(nowMs));
+      const due = batch.flatMap((copy) => nominationOf(copy, { retention, quality, nowMs }) ?? []);
+      count.nominated += due.length;
+      count.unanswered += await nominateAll(env, due, nowMs);
+    }
   }
   return count;
 }
@@ -67,59 +106,99 @@ export async function sweepRetention(
 /** Who of one quality is due, at most as many as one tick takes; what was looked at is not looked at again in this walk. */
 export async function nominationsOf(
   database: D1Database,
-  retention: Retention,
+  { retention, projects }: SweepGround,
   quality: Quality,
   nowMs: number,
 ): Promise<{ nominations: Nomination[]; rowsRead: number }> {
-  const name = `retention:${quality}`;
-  const after = await walkPosition(database, name, iso(nowMs - sweepLimits.walkMs));
-  const days = retention.stored.policy.retentionDays[quality];
-  const idleSince = iso(nowMs - days * dayMs);
-  const walked = await idleCopies(database, quality, { idleSince, after, atMost: sweepLimits.rows });
-  const sooner = await soonerThan(days, database, retention, quality, nowMs);
   const due = new Map<string, Nomination>();
-  for (const copy of sooner.copies) addIfDue(due, copy, { retention, quality, nowMs });
-  let position = after;
-  for (const copy of walked.copies) {
-    if (due.size >= sweepLimits.nominations) break;
-    addIfDue(due, copy, { retention, quality, nowMs });
-    position = { idleSince: copy.idleSince, fileId: copy.fileId };
+  const search = { database, nowMs, due, judge: { retention, quality, nowMs } };
+  const name = `retention:${quality}`;
+  const bounds = soonerBounds({ retention, projects }, quality, nowMs);
+  const read = { atMost: sweepLimits.rows };
+  let rowsRead = 0;
+  if (bounds.length > 0) {
+    const page = (after: WalkPosition | null) => idleCopiesOf(database, quality, { ...read, bounds, after });
+    rowsRead += await walk({ ...search, name: `${name}:sooner`, atMost: sweepLimits.sooner, page, byProject: true });
   }
-  if (position !== after) await noteWalk(database, name, { position, begun: after === null, now: iso(nowMs) });
-  return { nominations: [...due.values()], rowsRead: walked.rowsRead + sooner.rowsRead };
+  const idleSince = iso(nowMs - retention.stored.policy.retentionDays[quality] * dayMs);
+  const page = (after: WalkPosition | null) => idleCopies(database, quality, { ...read, idleSince, after });
+  rowsRead += await walk({ ...search, name, atMost: sweepLimits.nominations, page, byProject: false });
+  return { nominations: [...due.values()], rowsRead };
 }
 
-/** Copies of projects whose retention is shorter than everybody's: no walk through everybody's copies meets them in time. */
-async function soonerThan(
-  days: number,
-  database: D1Database,
-  retention: Retention,
+interface Judge {
+  retention: Retention;
+  quality: Quality;
+  nowMs: number;
+}
+
+interface Search {
+  database: D1Database;
+  name: string;
+  nowMs: number;
+  judge: Judge;
+  /** By file; whoever is found is added. */
+  due: Map<string, Nomination>;
+  atMost: number;
+  byProject: boolean;
+  page(after: WalkPosition | null): Promise<Found>;
+}
+
+/** Goes on until its share is found, its pages are read, or it is at its end. @returns the rows that it read */
+async function walk({ database, name, nowMs, judge, due, atMost, byProject, page }: Search): Promise<number> {
+  const known = await walkOf(database, name);
+  let after = known?.position ?? null;
+  let startedAt = known?.startedAt ?? iso(nowMs);
+  let rowsRead = 0;
+  for (let pages = 0; pages < sweepLimits.pages && due.size < atMost; pages += 1) {
+    const found = await page(after);
+    rowsRead += found.rowsRead;
+    for (const copy of found.copies) {
+      if (due.size >= atMost) break;
+      const nomination = nominationOf(copy, judge);
+      if (nomination !== null) due.set(copy.fileId, nomination);
+      const { idleSince, fileId } = copy;
+      const { clientName, projectName } = byProject ? copy : { clientName: "", projectName: "" };
+      after = { clientName, projectName, idleSince, fileId };
+    }
+    if (due.size >= atMost || found.copies.length === sweepLimits.rows) continue;
+    if (startedAt > iso(nowMs - sweepLimits.walkMs)) break;
+    startedAt = iso(nowMs);
+    after = null;
+  }
+  const isNew = known === null;
+  if (isNew ? after !== null : after !== known.position || startedAt !== known.startedAt) {
+    await noteWalk(database, name, { position: after, startedAt, isNew });
+  }
+  return rowsRead;
+}
+
+/** Projects whose retention is shorter than everybody's: no walk through everybody's copies meets them in time. In order. */
+function soonerBounds(
+  { retention, projects }: Pick<SweepGround, "retention" | "projects">,
   quality: Quality,
   nowMs: number,
-): Promise<{ copies: IdleCopy[]; rowsRead: number }> {
-  const bounds: ProjectBound[] = [];
-  for (const override of retention.stored.policy.overrides) {
-    const own = override.retentionDays[quality];
-    if (own === undefined || own >= days) continue;
-    const { clientName, projectName } = override;
-    const projects = projectName === undefined ? await projectsOf(database, clientName) : [projectName];
-    for (const each of projects) {
-      const { days: held, pinnedUntilMs } = termsFor(retention, { clientName, projectName: each }, quality);
-      if (held > own || (pinnedUntilMs ?? 0) > nowMs) continue;
-      bounds.push({ clientName, projectName: each, idleSince: iso(nowMs - own * dayMs) });
+): ProjectBound[] {
+  const { retentionDays, overrides } = retention.stored.policy;
+  const bounds = new Map<string, ProjectBound>();
+  for (const { clientName, projectName, retentionDays: own } of overrides) {
+    if ((own[quality] ?? Infinity) >= retentionDays[quality]) continue;
+    const concerned =
+      projectName === undefined
+        ? projects.filter((project) => project.clientName === clientName)
+        : [{ clientName, projectName }];
+    for (const project of concerned) {
+      const { days, pinnedUntilMs } = termsFor(retention, project, quality);
+      if (days >= retentionDays[quality] || (pinnedUntilMs ?? 0) > nowMs) continue;
+      bounds.set(`${project.clientName}/${project.projectName}`, { ...project, idleSince: iso(nowMs - days * dayMs) });
     }
   }
-  if (bounds.length === 0) return { copies: [], rowsRead: 0 };
-  return idleCopiesOf(database, quality, { bounds, now: iso(nowMs), atMost: sweepLimits.nominations });
+  return [...bounds.values()].sort(compareProjects);
 }
 
-function addIfDue(
-  due: Map<string, Nomination>,
-  copy: IdleCopy,
-  { retention, quality, nowMs }: { retention: Retention; quality: Quality; nowMs: number },
-): void {
+function nominationOf(copy: IdleCopy, { retention, quality, nowMs }: Judge): Nomination | null {
   const terms = termsFor(retention, copy, quality);
-  if (isDue(copy, terms, nowMs)) due.set(copy.fileId, { fileId: copy.fileId, quality, terms });
+  return isDue(copy, terms, nowMs) ? { ...copy, quality, terms } : null;
 }
 
 /** By what the catalogue knows; the asset may know of a later access. Pure. */

@@ -46,7 +46,13 @@ const owner = (column: "client_name" | "project_name") =>
    AS ${column}`;
 
 /** Where a walk through the idle copies of one quality has come to. */
-export const WalkPosition = z.object({ idleSince: z.string(), fileId: z.string() });
+export const WalkPosition = z.object({
+  /** Of a walk through projects one after the other; empty of any other. */
+  clientName: z.string().default(""),
+  projectName: z.string().default(""),
+  idleSince: z.string(),
+  fileId: z.string(),
+});
 export type WalkPosition = z.infer<typeof WalkPosition>;
 
 /** Copies of one quality that nobody has played since, after a position, by the index copies_by_idleness. */
@@ -74,65 +80,105 @@ export interface ProjectBound {
   idleSince: string;
 }
 
-/** The same for projects with a bound of their own, by the index copies_by_project. What is pinned is left out. */
+/**
+ * The same for projects with a bound of their own, one after the other, by the index copies_by_project. The rows come as the
+ * loops meet them, project by project and the oldest first: sorting would read all that is due to return a page of it.
+ */
 export function idleCopiesOf(
   database: D1Database,
   quality: Quality,
-  { bounds, now, atMost }: { bounds: readonly ProjectBound[]; now: string; atMost: number },
+  /** Bounds by client and project in order. */
+  { bounds, after, atMost }: { bounds: readonly ProjectBound[]; after: WalkPosition | null; atMost: number },
 ): Promise<Found> {
+  const ahead = bounds
+    .filter((bound) => after === null || compareProjects(bound, after) >= 0)
+    .map((bound) => {
+      const begun = after !== null && compareProjects(bound, after) === 0;
+      return { ...bound, afterIdleSince: begun ? after.idleSince : "", afterFileId: begun ? after.fileId : "" };
+    });
   const statement = database
     .prepare(
       `SELECT copies.file_id, copies.client_name, copies.project_name, copies.idle_since, copies.pinned_until
-       FROM json_each(?2) AS bound CROSS JOIN copies
+       FROM json_each(?2) AS bound CROSS JOIN copies INDEXED BY copies_by_project
          ON copies.client_name = bound.value ->> 'clientName' AND copies.project_name = bound.value ->> 'projectName'
          AND copies.quality = ?1 AND copies.idle_since <= bound.value ->> 'idleSince'
+         AND (copies.idle_since, copies.file_id) > (bound.value ->> 'afterIdleSince', bound.value ->> 'afterFileId')
        WHERE copies.tier = 'r2' AND copies.status = 'placed'
-         AND (copies.pinned_until IS NULL OR copies.pinned_until <= ?3)
-       LIMIT ?4`,
+       LIMIT ?3`,
     )
-    .bind(quality, JSON.stringify(bounds), now, atMost);
+    .bind(quality, JSON.stringify(ahead), atMost);
   return found(statement);
 }
 
-/** From one to the next by the index assets_by_project, however many assets each has. */
-export async function projectsOf(database: D1Database, clientName: string): Promise<string[]> {
+interface Project {
+  clientName: string;
+  projectName: string;
+}
+
+export function compareProjects(one: Project, other: Project): number {
+  const [a, b] =
+    one.clientName === other.clientName ? [one.projectName, other.projectName] : [one.clientName, other.clientName];
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+const ProjectRow = z.object({ client_name: z.string(), project_name: z.string() });
+
+/** Of some clients; from one to the next by the index assets_by_project, however many assets each has. */
+export async function projectsOf(
+  database: D1Database,
+  clients: readonly string[],
+): Promise<{ projects: Project[]; rowsRead: number }> {
+  if (clients.length === 0) return { projects: [], rowsRead: 0 };
   const statement = database
     .prepare(
-      `WITH RECURSIVE project (name) AS (
-         SELECT min(project_name) FROM assets WHERE client_name = ?1
+      `WITH RECURSIVE project (client_name, project_name) AS (
+         SELECT value, (SELECT min(project_name) FROM assets WHERE client_name = value) FROM json_each(?1)
          UNION ALL
-         SELECT (SELECT min(project_name) FROM assets WHERE client_name = ?1 AND project_name > project.name)
-         FROM project WHERE project.name IS NOT NULL)
-       SELECT name FROM project WHERE name IS NOT NULL`,
+         SELECT client_name, (SELECT min(assets.project_name) FROM assets
+           WHERE assets.client_name = project.client_name AND assets.project_name > project.project_name)
+         FROM project WHERE project_name IS NOT NULL)
+       SELECT client_name, project_name FROM project WHERE project_name IS NOT NULL`,
     )
-    .bind(clientName);
-  return (await answered(statement.all())).results.map((row) => z.object({ name: z.string() }).parse(row).name);
+    .bind(JSON.stringify(clients));
+  const { results, meta } = await answered(statement.all());
+  const projects = results.map((row) => {
+    const { client_name: clientName, project_name: projectName } = ProjectRow.parse(row);
+    return { clientName, projectName };
+  });
+  return { projects, rowsRead: meta.rows_read };
 }
+
+export interface Walk {
+  position: WalkPosition | null;
+  /** ISO 8601. */
+  startedAt: string;
+}
+
+const WalkRow = z.object({ position: z.string().nullable(), started_at: z.string() });
 
 /** How far a walk has come. @returns null when there is none, or it is to begin anew */
-export async function walkPosition(
-  database: D1Database,
-  name: string,
-  /** ISO 8601: a walk that began before is over. */
-  begunAfter: string,
-): Promise<WalkPosition | null> {
-  const statement = database
-    .prepare("SELECT position FROM sweeps WHERE name = ?1 AND started_at > ?2")
-    .bind(name, begunAfter);
-  const text = await answered(statement.first<string | null>("position"));
-  return text === null ? null : WalkPosition.parse(JSON.parse(text));
+export async function walkOf(database: D1Database, name: string): Promise<Walk | null> {
+  const row = await answered(
+    database.prepare("SELECT position, started_at FROM sweeps WHERE name = ?1").bind(name).first(),
+  );
+  if (row === null) return null;
+  const { position, started_at: startedAt } = WalkRow.parse(row);
+  return { position: position === null ? null : WalkPosition.parse(JSON.parse(position)), startedAt };
 }
 
+/** One that goes on and is there no longer was told meanwhile to begin anew, and stays so. */
 export async function noteWalk(
   database: D1Database,
   name: string,
-  { position, begun, now }: { position: WalkPosition | null; begun: boolean; now: string },
+  { position, startedAt, isNew }: Walk & { isNew: boolean },
 ): Promise<void> {
   const statement = database
     .prepare(
-      `INSERT INTO sweeps (name, started_at, position) VALUES (?1, ?2, ?3)
-       ON CONFLICT (name) DO UPDATE SET position = ?3, started_at = iif(?4, ?2, sweeps.started_at)`,
+      isNew
+        ? `INSERT INTO sweeps (name, started_at, position) VALUES (?1, ?2, ?3)
+           ON CONFLICT (name) DO UPDATE SET position = ?3, started_at = ?2`
+        : "UPDATE sweeps SET position = ?3, started_at = ?2 WHERE name = ?1",
     )
-    .bind(name, now, position === null ? null : JSON.stringify(position), begun ? 1 : 0);
+    .bind(name, startedAt, position === null ? null : JSON.stringify(position));
   await answered(statement.run());
 }
