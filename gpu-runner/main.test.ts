@@ -301,6 +301,19 @@ test("bad settings are named, and end it with 2", async () => {
   expect(runner.output()).toMatch(/MMF_API_URL/);
 });
 
+test("drain: a queue that goes on refusing it ends it with 1, and the log says why", async () => {
+  peer = await startPeer({
+    onPost: (path, _body, response) => {
+      if (path === "/queue/pull") response.writeHead(403).end();
+      return path === "/queue/pull";
+    },
+  });
+  runner = startRunner(["--drain"]);
+  expect(await runner.exited).toBe(1);
+  expect(runner.output()).toContain("MMF_PULL_URL: the queue refused to pull: HTTP 403");
+  expect(runner.output()).toContain("the queue goes on refusing this runner");
+});
+
 test("once: exits 0 after a job that was done", async () => {
   peer = await startPeer({ source: await readFile(join(folder.path, "short.mp4")) });
   peer.enqueue("message-1", jobMessage());

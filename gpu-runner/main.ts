@@ -201,8 +201,9 @@ async function main(): Promise<number> {
       stopped = end.reason;
       if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);
     }
+    if (end.type === "refused") log.error({ reason: end.reason }, "the queue goes on refusing this runner");
     log.info({ end: end.type }, "runner stopped");
-    const well = end.type === "once" ? end.outcome.type === "done" : end.type !== "unfit";
+    const well = end.type === "once" ? end.outcome.type === "done" : end.type !== "unfit" && end.type !== "refused";
     return well ? exitCode.ok : exitCode.failed;
   } catch (error) {
     log.error({ err: error }, "the runner cannot go on");

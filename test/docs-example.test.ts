@@ -56,6 +56,7 @@ test("the secrets that are made for a deployment are ones that the worker takes"
     LUCID_AGENT_URL: "",
     APP_WEBHOOK_URL: "",
     POLICY: "{}",
+    CLOCK_OFFSET_MS: "0",
   };
   // Not a literal: the worker's sources have types of their own.
   const { parseConfig } = await import(fromRoot("workers/stores/config.ts"));

@@ -2,9 +2,9 @@ import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { assetsInARow, nextShutOut, nextStreak, reasonToStop, reasonToWait } from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
-import { createPullQueue, type PullQueue } from "./pull-queue.ts";
+import { createPullQueue, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
-import { type RunnerLoopOptions, runnerLoop } from "./runner-loop.ts";
+import { type RunnerLoopOptions, refusalsInARow, runnerLoop } from "./runner-loop.ts";
 import { jobMessage, type Peer, pullToken, startPeer } from "./testing/protocol-peer.ts";
 
 let peer: Peer;
@@ -238,6 +238,69 @@ test("drain: a runner that turns out to be unfit says so instead", async () => {
   const loop = await start(async () => failedWith("ENCODER_FAILED"), { drain: true, concurrency: 3 });
   for (const n of [1, 2, 3]) peer.enqueue(`m${n}`, jobMessage(n));
   expect(await loop.begin()).toMatchObject({ type: "unfit" });
+});
+
+/** Answers every pull at the peer's queue with what `statusOf` gives for its number; undefined: the queue's own answer. */
+function answeringPulls(statusOf: (pull: number) => number | undefined) {
+  let pulls = 0;
+  const onPost = (path: string, _body: unknown, response: import("node:http").ServerResponse) => {
+    const status = path === "/queue/pull" ? statusOf(++pulls) : undefined;
+    if (status === undefined) return false;
+    response.writeHead(status).end(JSON.stringify({ errors: [{ message: "no such queue" }] }));
+    return true;
+  };
+  return { onPost, pulls: () => pulls };
+}
+
+test.each([
+  ["once", 403],
+  ["once", 404],
+  ["drain", 403],
+  ["drain", 404],
+])("%s: a queue that answers %i again and again ends it, with the reason", async (how, status) => {
+  const { onPost, pulls } = answeringPulls(() => status);
+  const loop = await start(async () => done, { once: how === "once", drain: how === "drain" }, { onPost });
+  const end = await loop.begin();
+  expect(end).toMatchObject({ type: "refused", reason: expect.stringContaining(`HTTP ${status} (no such queue)`) });
+  expect(end).toMatchObject({ reason: expect.stringContaining("MMF_PULL_URL") });
+  expect({ pulls: pulls(), outcomes: loop.outcomes }).toEqual({ pulls: refusalsInARow, outcomes: [] });
+});
+
+test("drain: outages do not count as refusals, and a pull that goes well ends the count", async () => {
+  const { onPost } = answeringPulls((pull) => {
+    if (pull < refusalsInARow || (pull > refusalsInARow && pull < 2 * refusalsInARow)) return 404;
+    return pull > 2 * refusalsInARow && pull < 4 * refusalsInARow ? 503 : undefined;
+  });
+  const loop = await start(async () => done, { drain: true }, { onPost });
+  for (let n = 1; n <= 2; n++) peer.enqueue(`m${n}`, jobMessage(n));
+  expect(await loop.begin()).toEqual({ type: "drained" });
+  expect(loop.outcomes).toEqual(["done", "done"]);
+});
+
+test("drain: where one queue refuses, the others are worked off first, and the running jobs end", async () => {
+  let ended = 0;
+  const refused = new PullRefused("the queue refused to pull", { status: 403, headers: new Headers(), text: "" });
+  const rush: PullQueue = { ...queueOf("rush", []), pull: () => Promise.reject(refused) };
+  const loop = await start(
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      ended++;
+      return done;
+    },
+    { drain: true, concurrency: 2, queues: [rush, queueOf("normal", [1, 2, 3])] },
+  );
+  expect(await loop.begin()).toMatchObject({ type: "refused", reason: expect.stringContaining("rush") });
+  expect(ended).toBe(3);
+});
+
+test("a runner that serves goes on asking a queue that refuses it", async () => {
+  const { onPost, pulls } = answeringPulls((pull) => {
+    if (pull === 4 * refusalsInARow) loop.stop();
+    return 403;
+  });
+  const loop = await start(async () => done, {}, { onPost });
+  expect(await loop.begin()).toEqual({ type: "stopped" });
+  expect(pulls()).toBeGreaterThan(refusalsInARow);
 });
 
 test("told to finish, it pulls no more and lets the running job end", async () => {

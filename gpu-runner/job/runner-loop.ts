@@ -22,9 +22,9 @@ export type RunnerLoopOptions = {
   /** In the order in which they are emptied: the next is looked at only while those before it are empty. */
   queues: readonly PullQueue[];
   concurrency: number;
-  /** One job, then the end. */
+  /** One job, then the end; the end, too, when a queue goes on refusing the runner. */
   once: boolean;
-  /** Until every queue has been empty once; then the end, when the jobs that run are over. */
+  /** Until every queue has been empty once, or goes on refusing; then the end, when the jobs that run are over. */
   drain: boolean;
   pollMs: number;
   backoff: Backoff;
@@ -46,10 +46,17 @@ export type LoopEnd =
   | { type: "stopped" }
   | { type: "drained" }
   | { type: "once"; outcome: JobOutcome }
-  | { type: "unfit"; reason: string };
+  | { type: "unfit"; reason: string }
+  /** A queue refused the runner time and again, so that what it holds cannot be known. */
+  | { type: "refused"; reason: string };
 
 type Pulled = { queue: PullQueue; pulled: PulledMessage };
 
+/** `refusal`: what a queue said for good; null: one did not answer, or said that it cannot now. */
+type PullFailed = { failed: true; refusal: string | null };
+
+/** A token or a queue that was just made may be unknown for some seconds. */
+export const refusalsInARow = 5;
 const unreadableRetrySeconds = 60;
 /** Not tied to the shutdown: a message must still be settled while the runner ends. */
 const settleLimitMs = 15_000;
@@ -66,6 +73,9 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   let only: JobOutcome | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
+  /** Rounds of pulls that were refused for good, with none that went well in between, and what the last one was told. */
+  let refusals = 0;
+  let refusal = "";
 
   /** Whoever drains a queue waits for an end, not for a store. */
   const reasonUnfit = () => reasonToStop(streak) ?? (options.drain ? reasonToWait(shutOut) : null);
@@ -92,10 +102,15 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
 
   async function pullNext(): Promise<{ job: Promise<void> } | "empty" | "nothing" | "trouble"> {
     const found = await pullFirst(options, trouble);
-    if (found === "failed") {
+    if (found !== null && "failed" in found) {
       trouble++;
+      if (found.refusal !== null) {
+        refusals++;
+        refusal = found.refusal;
+      }
       return "trouble";
     }
+    refusals = 0;
     if (found === null) {
       trouble = 0;
       return "empty";
@@ -128,10 +143,11 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   }
 
   /** Pulls until there is a job, or no reason to go on pulling. */
-  async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained"> {
+  async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained" | "refused"> {
     for (;;) {
       await untilStoreMayBeOpen();
       if (reasonUnfit() !== null) return "unfit";
+      if ((options.once || options.drain) && refusals >= refusalsInARow) return "refused";
       if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), noMore);
       const pulled = await pullNext();
       if (typeof pulled === "object") return pulled;
@@ -141,7 +157,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   }
 
   /** Throws the reason of whichever signal ends it. */
-  async function pullUntilEnd(): Promise<"unfit" | "drained" | "once"> {
+  async function pullUntilEnd(): Promise<"unfit" | "drained" | "refused" | "once"> {
     for (;;) {
       const release = await slots.acquire(noMore);
       const next = await nextJob();
@@ -161,7 +177,9 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   const reason = reasonUnfit();
   if (why === "once" && only !== null) return { type: "once", outcome: only };
   if (shutdown.aborted) return { type: "stopped" };
-  return reason === null ? { type: "drained" } : { type: "unfit", reason };
+  if (reason !== null) return { type: "unfit", reason };
+  if (why === "refused") return { type: "refused", reason: refusal };
+  return { type: "drained" };
 }
 
 function settleOf(queue: PullQueue, leaseId: string): RunJobOptions["settle"] {
@@ -172,21 +190,22 @@ function settleOf(queue: PullQueue, leaseId: string): RunJobOptions["settle"] {
 }
 
 /** A queue that cannot be asked holds up no other; whether all are empty is not known then. */
-async function pullFirst(options: RunnerLoopOptions, trouble: number): Promise<Pulled | null | "failed"> {
-  let failed = false;
+async function pullFirst(options: RunnerLoopOptions, trouble: number): Promise<Pulled | PullFailed | null> {
+  const failures: PullFailed[] = [];
   for (const queue of options.queues) {
     const pulled = await pullOrNull(queue, options, trouble);
-    if (pulled === "failed") failed = true;
-    else if (pulled !== null) return { queue, pulled };
+    if (pulled === null) continue;
+    if (!("failed" in pulled)) return { queue, pulled };
+    failures.push(pulled);
   }
-  return failed ? "failed" : null;
+  return failures.find(({ refusal }) => refusal !== null) ?? failures[0] ?? null;
 }
 
 async function pullOrNull(
   queue: PullQueue,
   options: RunnerLoopOptions,
   trouble: number,
-): Promise<PulledMessage | null | "failed"> {
+): Promise<PulledMessage | PullFailed | null> {
   try {
     // Not ended by `finish`: a message whose answer is lost stays hidden from everybody for a minute.
     return await queue.pull(options.shutdown);
@@ -196,6 +215,6 @@ async function pullOrNull(
     const says = permanent ? "the queue refuses this runner: check its URL and MMF_PULL_TOKEN" : "pull failed";
     const { setting } = queue;
     options.log[permanent ? "error" : "warn"]({ setting, reason: String(error), inARow: trouble + 1 }, says);
-    return "failed";
+    return { failed: true, refusal: permanent ? `${setting}: ${error.message}` : null };
   }
 }

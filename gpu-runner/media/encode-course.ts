@@ -75,8 +75,9 @@ export class EncodeCourse {
   }
 
   /** A run made whole renditions. Only now is a spoilt one the fault of the card's graph, and not the source's or NVENC's. */
-  succeeded(): void {
-    if (this.encoder.kind !== "nvenc") return;
+  succeeded(renditions: readonly { made: unknown }[]): void {
+    // Where all outgrew their room, nothing is proven yet.
+    if (this.encoder.kind !== "nvenc" || renditions.every(({ made }) => made === null)) return;
     if (this.fewerOutputs !== null) this.options.onFewerOutputs?.(this.fewerOutputs);
     this.fewerOutputs = null;
     if (this.spoilt !== null) this.encoder.gpuProofs?.remember(this.spoilt.kind, `failed in a job: ${this.spoilt.why}`);

@@ -173,7 +173,7 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
       continue;
     }
     if (failure) throw new EncodeError(failure);
-    course.succeeded();
+    course.succeeded(result.renditions);
     options.onCounts?.(countsOf(job.proxy, job.runs));
     for (const { plan, made, overflow } of result.renditions) {
       if (made) {
