@@ -53,6 +53,8 @@ const source: SourceProbe = {
 export interface Rendition {
   sizeBytes: number;
   onProgress(uploadedBytes: number): void;
+  /** Random ones without it. */
+  bytes?(from: number, lengthBytes: number): Promise<Uint8Array>;
   /** Waited for when all is uploaded, before it is reported. */
   beforeReport(): Promise<void>;
   signal: AbortSignal;
@@ -138,7 +140,9 @@ async function runJob(stack: StackFile, message: TranscodeMessage, socket: JobSo
   const upload = uploader.open(quality, partSizeBytes);
   let count = 0;
   for (let sentBytes = 0; sentBytes < rendition.sizeBytes; sentBytes += partSizeBytes) {
-    await upload.part(++count, randomBytes(Math.min(partSizeBytes, rendition.sizeBytes - sentBytes)));
+    const lengthBytes = Math.min(partSizeBytes, rendition.sizeBytes - sentBytes);
+    const bytes = await (rendition.bytes?.(sentBytes, lengthBytes) ?? randomBytes(lengthBytes));
+    await upload.part(++count, bytes);
     rendition.onProgress(uploader.uploadedBytes(quality));
   }
   const { parts, composite } = await upload.finish(count);
