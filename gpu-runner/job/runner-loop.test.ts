@@ -1,10 +1,10 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { assetsInARow, nextShutOut, nextStreak, reasonToStop, reasonToWait } from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
-import { createPullQueue, type PullQueue, PullRefused } from "./pull-queue.ts";
+import { createPullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, refusalsInARow, runnerLoop } from "./runner-loop.ts";
+import { queueOf } from "./testing/memory-queue.ts";
 import { jobMessage, type Peer, pullToken, startPeer } from "./testing/protocol-peer.ts";
 
 let peer: Peer;
@@ -56,22 +56,6 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
     stop: () => shutdown.abort(new ShuttingDown("test")),
     finish: () => finish.abort(),
   };
-}
-
-/** A queue in memory: what it holds is added and looked at by number. */
-function queueOf(setting: string, numbers: number[], settled: string[] = []) {
-  const queue: PullQueue = {
-    setting,
-    async pull() {
-      const n = numbers.shift();
-      return n === undefined
-        ? null
-        : { leaseId: `${setting}-${n}`, attempts: 1, message: jobMessage(n), problem: null };
-    },
-    ack: async (leaseId) => void settled.push(`ack:${leaseId}`),
-    retry: async (leaseId, seconds) => void settled.push(`retry:${leaseId}:${seconds}`),
-  };
-  return queue;
 }
 
 const numberOf = (fileId: string) => Number(/\d+$/.exec(fileId)?.[0]);
@@ -352,34 +336,6 @@ test("a job that throws counts as a failure, and the loop goes on", async () => 
   expect(loop.outcomes).toEqual(["failed", "done"]);
 });
 
-test("neither one bad asset, nor bad files, nor a success in between make a runner unfit", () => {
-  const streakOf = (steps: [fileId: string, outcome: JobOutcome][]) =>
-    steps.reduce((streak, [fileId, outcome]) => nextStreak(streak, fileId, outcome), nextStreak([], "", done));
-  const encoder = failedWith("ENCODER_FAILED");
-  const sameAsset = Array.from({ length: 9 }, (): [string, JobOutcome] => ["a", encoder]);
-  expect(reasonToStop(streakOf(sameAsset))).toBeNull();
-  const badFiles = ["a", "b", "c", "d"].map((id): [string, JobOutcome] => [id, failedWith("INVALID_MEDIA")]);
-  expect(reasonToStop(streakOf(badFiles))).toBeNull();
-  expect(
-    reasonToStop(
-      streakOf([
-        ["a", encoder],
-        ["b", encoder],
-        ["c", done],
-        ["d", encoder],
-      ]),
-    ),
-  ).toBeNull();
-  const bad = streakOf([
-    ["a", encoder],
-    ["b", encoder],
-    ["x", failedWith("INVALID_MEDIA")],
-    ["c", encoder],
-  ]);
-  expect(bad).toHaveLength(assetsInARow);
-  expect(reasonToStop(bad)).toMatch(/a, b, c/);
-});
-
 test("a store that refuses different assets is tried with one at a time, after a wait each, until a job is done", async () => {
   const events: string[] = [];
   let running = 0;
@@ -432,13 +388,4 @@ test("drain: does not wait for a store that refuses all, and says so", async () 
   const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), { drain: true, queues, shutOutMs: 600_000 });
   expect(await loop.begin()).toMatchObject({ type: "unfit", reason: expect.stringContaining("check its keys") });
   expect(left).toEqual([3]);
-});
-
-test("one asset that is refused again and again says nothing of the store", () => {
-  const forbidden = failedWith("WASABI_FORBIDDEN");
-  const same = nextShutOut(nextShutOut([], "a", forbidden), "a", forbidden);
-  expect(reasonToWait(same)).toBeNull();
-  expect(reasonToWait(nextShutOut(same, "b", failedWith("INVALID_MEDIA")))).toBeNull();
-  expect(reasonToWait(nextShutOut(same, "b", forbidden))).not.toBeNull();
-  expect(reasonToWait(nextShutOut(nextShutOut(same, "c", done), "b", forbidden))).toBeNull();
 });
