@@ -37,7 +37,7 @@ export class RunnerProcess {
     const { api, pull, tokens } = await stack.facts();
     const [worker] = (await stack.child("worker")).processes;
     const child = spawn(process.execPath, [entry, "--poll-ms", "200", ...args], {
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["pipe", "pipe", "ignore"],
       env: {
         ...worker?.environment,
         MMF_API_URL: api,
@@ -47,6 +47,8 @@ export class RunnerProcess {
         MMF_PULL_TOKEN: pull.token,
         MMF_RUNNER_ID: runnerId,
         FFMPEG_ENCODER: "x264",
+        // A test that is broken off leaves no runner behind.
+        MMF_EXIT_WITH_PARENT: "1",
         ...variables,
       },
     });
