@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { ShuttingDown } from "./job-failure.ts";
-import { createPullQueue, PullRefused } from "./pull-queue.ts";
+import { createPullQueue, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, refusalsInARow, runnerLoop } from "./runner-loop.ts";
 import { queueOf } from "./testing/memory-queue.ts";
