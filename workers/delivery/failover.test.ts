@@ -174,6 +174,12 @@ test("Wasabi and the asset being down harm no hit", async () => {
   expect(wasabi.requests).toEqual([]);
 });
 
+/** Objects whose archived proxy is being restored. */
+const restoring = {
+  getByName: () => ({ locateProxy: async () => ({ found: true, archive: null, edgePlaced: true }) }),
+} as unknown as DurableObjectNamespace;
+const emptyBucket = { get: async () => null, head: async () => null } as unknown as R2Bucket;
+
 const unservedAlerts = async () =>
   (await listAlerts(env.CATALOGUE, 100)).filter(({ cause }) => cause === "delivery:unserved");
 
@@ -206,6 +212,9 @@ test("nobody left to serve raises one alert, which serving again clears once it 
     [8, 0],
   ] as const) {
     now.mockReturnValue(startedAtMs + afterMinutes * 60_000);
+    // Another proxy's being restored keeps it open no longer.
+    const other = await call(await urlOf(seeded), { env: envWith({ PROXIES: emptyBucket, ASSET: restoring }) });
+    expect(other.status).toBe(503);
     expect((await call(await urlOf(seeded))).status).toBe(200);
     expect(await unservedAlerts(), `after ${afterMinutes} minutes`).toHaveLength(open);
   }
@@ -229,8 +238,6 @@ test("R2 failing while Wasabi's object is being restored raises the alert; R2 me
   await clearAlert(env.CATALOGUE, "delivery:unserved", new Date().toISOString());
   const now = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 3 * 3_600_000);
   onTestFinished(() => now.mockRestore());
-  const ref = { sizeBytes: 1_000, archive: null, edgePlaced: true, found: true };
-  const restoring = { getByName: () => ({ locateProxy: async () => ref }) } as unknown as DurableObjectNamespace;
   const code = async (over: Partial<Env>) =>
     (await problemOf(await call(await urlOf(seeded), { env: envWith({ ASSET: restoring, ...over }) }))).code;
   expect(await code({})).toBe("UNAVAILABLE");
