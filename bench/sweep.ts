@@ -144,13 +144,6 @@ async function run(args: string[]): Promise<void> {
   const options = parseOptions(args);
   const directory = await mkdtemp(join(tmpdir(), "mmf-bench-sweep-"));
   let miniflare: Miniflare | null = null;
-  const leave = async () => {
-    await miniflare?.dispose();
-    await rm(directory, { recursive: true, force: true });
-    process.exit(130);
-  };
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) process.once(signal, leave);
   try {
     const nowMs = Date.now();
     miniflare = await startBenchWorker(directory);
@@ -160,7 +153,6 @@ async function run(args: string[]): Promise<void> {
     miniflare = await startBenchWorker(directory);
     await measure(miniflare, options, nowMs);
   } finally {
-    for (const signal of signals) process.off(signal, leave);
     await miniflare?.dispose();
     await rm(directory, { recursive: true, force: true });
   }
