@@ -222,7 +222,8 @@ describe("callbacks", () => {
     await world.put(world.place());
     await settledTransfer(world.agent.url, id);
     const journal = path.join(world.directory, "state", "transfers");
-    await rm(journal, { recursive: true });
+    // The agent may be writing into it at this very moment.
+    await rm(journal, { recursive: true, maxRetries: 20, retryDelay: 5 });
     await writeFile(journal, "no directory");
     world.receiver.answers.length = 0;
     await until(
