@@ -189,12 +189,10 @@ describe("the card's own graph", () => {
       const stallTimeoutMs = how === "hangs" ? 8_000 : 120_000;
       const made = await make(clip("card.mp4"), { encoder, binaries: faked, policy, stallTimeoutMs });
       expect(qualities(made)).toEqual(LADDER);
-      // On a machine that is busy enough a run that goes well may be taken for a hanging one, too, and be made once more.
-      expect(made.attempts).toBeGreaterThanOrEqual(2);
+      expect(made.attempts).toBe(2);
       for (const quality of made.files.keys()) expect((await inspect(made, quality)).frames).toBe(24);
-      const [first, ...later] = (await runs()).filter((run) => run.endsWith("job=yes"));
-      expect(first).toBe("4 gpu job=yes");
-      expect(new Set(later)).toEqual(new Set(["4 cpu job=yes"]));
+      const jobs = (await runs()).filter((run) => run.endsWith("job=yes"));
+      expect(jobs).toEqual(["4 gpu job=yes", "4 cpu job=yes"]);
       expect(encoder.gpuProofs?.recall(KIND)).toContain("failed in a job");
     },
   );

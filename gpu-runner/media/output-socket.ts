@@ -26,6 +26,7 @@ export async function openOutputSocket(path: string): Promise<OutputSocket> {
   const arrival = Promise.withResolvers<Socket | null>();
   let receivedBytes = 0;
   let lastWait: NodeJS.Timeout | undefined;
+  let closed: Promise<void> | undefined;
   server.once("connection", (socket) => {
     arrival.resolve(socket);
     server.close();
@@ -49,14 +50,20 @@ export async function openOutputSocket(path: string): Promise<OutputSocket> {
       // A connection that ffmpeg made just before its end may still be waiting to be noticed.
       lastWait ??= setTimeout(() => arrival.resolve(null), CONNECTION_GRACE_MS);
     },
-    close: async () => {
-      clearTimeout(lastWait);
-      arrival.resolve(null);
-      server.close();
-      (await arrival.promise)?.destroy();
-      await rm(path, { force: true });
+    // Once only: by a second time the path may be the next run's socket.
+    close: () => {
+      closed ??= close();
+      return closed;
     },
   };
+
+  async function close(): Promise<void> {
+    clearTimeout(lastWait);
+    arrival.resolve(null);
+    server.close();
+    (await arrival.promise)?.destroy();
+    await rm(path, { force: true });
+  }
 }
 
 /** At once: left to the garbage collector, tens of megabytes of read chunks wait for it. */
