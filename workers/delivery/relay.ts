@@ -36,13 +36,13 @@ export interface Relayed {
 
 export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relayed {
   const lengthBytes = relay.span.to - relay.span.from + 1;
-  const { readable, writable } = new FixedLengthStream(lengthBytes);
   if (lengthBytes <= SMALL_BYTES) {
-    // Past our own code, which would cost more than the bytes do.
+    // As it came: any look at it would cost more than the bytes do. Its source has announced its length, so that the
+    // platform breaks the response where it ends early.
     relay.onBytes(lengthBytes);
-    void first.pipeTo(writable).catch((error: unknown) => relay.onBroken(error));
-    return { stream: readable, ended: null };
+    return { stream: first, ended: null };
   }
+  const { readable, writable } = new FixedLengthStream(lengthBytes);
   const writer = writable.getWriter();
   const ended = pump(first, relay, writer).catch((error: unknown) => {
     relay.onBroken(error);
