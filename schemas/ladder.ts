@@ -49,7 +49,7 @@ export const LadderPolicy = z.strictObject({
     .int()
     .min(5 * MIB)
     .max(64 * MIB)
-    .default(8 * MIB),
+    .default(6 * MIB),
 });
 export type LadderPolicy = z.infer<typeof LadderPolicy>;
 

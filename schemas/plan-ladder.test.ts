@@ -116,7 +116,7 @@ test("a day of 2160p still fits into 10,000 parts", () => {
   const [top] = plan({ width: 3840, height: 2160, durationSeconds: 86_400, videoDurationSeconds: 86_400 }).slice(-1);
   const largestBytes = (86_400 * (18_000_000 + 128_000)) / 8;
   expect(largestBytes / (top?.partSizeBytes ?? 1)).toBeLessThan(10_000);
-  expect(plan({})[0]?.partSizeBytes).toBe(8 * 1024 * 1024);
+  expect(plan({})[0]?.partSizeBytes).toBe(6 * 1024 * 1024);
 });
 
 test("whatever the source, the plan is valid, rises, and scales nothing up", () => {

@@ -107,7 +107,7 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
     const prove = oneAtATime((excerpt: Excerpt) =>
       proveExcerpt(excerpt, { ffprobePath: input.binaries.ffprobePath, timeoutMs: PROOF_TIMEOUT_MS, signal }),
     );
-    const buffers = createPartBuffers();
+    const buffers = createPartBuffers(outputs.length);
     const streams = outputs.map((output) => {
       const reserveBytes = input.reserveBytes?.get(output.plan.quality) ?? plannedReserveBytes(output.plan);
       return streamOutput(output, exited, { reserveBytes, buffers }, prove, signal);

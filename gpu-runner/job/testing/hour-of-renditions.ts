@@ -1,6 +1,7 @@
 /**
- * Encodes an hour into the whole ladder and uploads it, as a job does, and tells how much memory that took: of this very
- * process, so what plays ffmpeg and the store are others. `node hour-of-renditions.ts FFMPEG STORE_URL SOCKET_FOLDER`.
+ * Reads an original of an hour, encodes it into the whole ladder and uploads that, as a job does, and tells how much memory
+ * it took: of this very process, so what plays ffmpeg and the store are others.
+ * `node hour-of-renditions.ts FFMPEG STORE_URL SOCKET_FOLDER ORIGINAL_BYTES`.
  */
 import { readFile } from "node:fs/promises";
 import pino from "pino";
@@ -8,6 +9,7 @@ import { defaultLadder } from "../../../schemas/ladder.ts";
 import type { SourceProbe } from "../../../schemas/media-probe.ts";
 import { planLadder } from "../../../schemas/plan-ladder.ts";
 import { runEncode } from "../../media/encode-run.ts";
+import { openSourceProxy } from "../../media/source-proxy.ts";
 import { jobTiming } from "../job-timing.ts";
 import { createPartUploader } from "../part-upload.ts";
 // Not used here, but part of every runner's memory.
@@ -39,7 +41,7 @@ const source: SourceProbe = {
   timecode: null,
 };
 
-const [ffmpegPath = "", storeUrl = "", socketFolder = ""] = process.argv.slice(2);
+const [ffmpegPath = "", storeUrl = "", socketFolder = "", originalBytes = ""] = process.argv.slice(2);
 const dialect = { frameRateModeOption: "-fps_mode", bFrameReferences: true } as const;
 const log = pino({ level: "silent" });
 const { signal } = new AbortController();
@@ -55,6 +57,8 @@ const uploader = createPartUploader({
 });
 const plans = planLadder(source, defaultLadder);
 const uploads = plans.map((plan) => uploader.open(plan.quality, plan.partSizeBytes));
+const location = { url: `${storeUrl}/original`, sizeBytes: Number(originalBytes) };
+const original = await openSourceProxy({ location, freshUrl: async () => location });
 const { exitCode, renditions } = await runEncode({
   source,
   plans,
@@ -62,9 +66,9 @@ const { exitCode, renditions } = await runEncode({
   encoder: { kind: "x264", dialect, reason: "none" },
   // What the pictures are does not matter: they are zeros.
   binaries: { ffmpegPath, ffprobePath: "true", version: "none", dialect, warnings: [] },
-  sourceUrl: "http://127.0.0.1/none",
+  sourceUrl: original.url,
   socketFolder,
-  reading: () => false,
+  reading: original.reading,
   stallTimeoutMs: 120_000,
   onProgress: (progress) => log.info(progress),
   signal,
@@ -73,6 +77,6 @@ const files = renditions.map(({ made }) => ({ ...made?.file }));
 const sent = await Promise.all(uploads.map((upload, i) => upload.finish(files[i]?.parts ?? 0)));
 const sentBytes = sent.map(({ parts }) => parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
 const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile("/proc/self/status", "utf8"))?.[1];
-const memory = process.memoryUsage();
-process.stdout.write(JSON.stringify({ exitCode, peakBytes: Number(peakKib) * 1024, files, sentBytes, memory }));
+const readBytes = original.counts().bytes;
+process.stdout.write(JSON.stringify({ exitCode, peakBytes: Number(peakKib) * 1024, files, sentBytes, readBytes }));
 process.exit(0);

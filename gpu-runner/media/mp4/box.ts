@@ -58,14 +58,38 @@ export function concat(chunks: readonly Uint8Array[]): Uint8Array {
   return joined;
 }
 
+/** Bytes that are only made where they will lie: copied from box to box, the tables of an hour would be made ten times. */
+export type Table = { length: number; writeTo: (target: Uint8Array) => void };
+export type Piece = Uint8Array | Table;
+
+export const lengthOf = (pieces: readonly Piece[]) => pieces.reduce((sum, piece) => sum + piece.length, 0);
+
+/** One after another, from the target's beginning. */
+export function writePieces(pieces: readonly Piece[], target: Uint8Array): void {
+  let at = 0;
+  for (const piece of pieces) {
+    if (piece instanceof Uint8Array) target.set(piece, at);
+    else piece.writeTo(target.subarray(at, at + piece.length));
+    at += piece.length;
+  }
+}
+
 /** A box with a 32-bit size, from the pieces of its body. */
-export function box(type: string, ...body: readonly Uint8Array[]): Uint8Array {
+export function boxPieces(type: string, ...body: readonly Piece[]): Piece[] {
   const header = new Uint8Array(8);
-  const size = body.reduce((sum, piece) => sum + piece.length, 8);
+  const size = 8 + lengthOf(body);
   if (size > 0xffff_ffff) throw new RangeError(`box ${type} is too large`);
   view(header).setUint32(0, size);
   for (let i = 0; i < 4; i++) header[4 + i] = type.charCodeAt(i);
-  return concat([header, ...body]);
+  return [header, ...body];
+}
+
+/** The same, written. */
+export function box(type: string, ...body: readonly Uint8Array[]): Uint8Array {
+  const pieces = boxPieces(type, ...body);
+  const bytes = new Uint8Array(lengthOf(pieces));
+  writePieces(pieces, bytes);
+  return bytes;
 }
 
 /** Version and flags, which begin the body of a full box. */

@@ -7,7 +7,18 @@
  * is left of the reserve, and the held parts go out, part 1 last. A file that never outgrew the held parts has no
  * padding at all.
  */
-import { box, CorruptFragmentError, concat, u32, u64 } from "./box.ts";
+import {
+  box,
+  boxPieces,
+  CorruptFragmentError,
+  concat,
+  lengthOf,
+  type Piece,
+  type Table,
+  u32,
+  u64,
+  writePieces,
+} from "./box.ts";
 import { type Excerpt, ExcerptKeeper } from "./excerpt.ts";
 import { fragmentPieces } from "./fragment-stream.ts";
 import { readMovieFragment, readSequenceNumber, type SampleRun } from "./movie-fragment.ts";
@@ -113,7 +124,7 @@ class Rewriter {
     this.headParts = Math.max(1, Math.ceil(options.reserveBytes / options.partSizeBytes));
     this.held = new Uint8Array(this.headParts * options.partSizeBytes);
     this.excerpt = new ExcerptKeeper(this.held.length - options.reserveBytes, options.maxGroupBytes);
-    const buffers = options.buffers ?? createPartBuffers();
+    const buffers = options.buffers ?? createPartBuffers(1);
     this.body = new PartCutter(this.headParts + 1, options.partSizeBytes, buffers, async (part) => {
       this.bodyParts++;
       await options.emit(part);
@@ -178,7 +189,8 @@ class Rewriter {
     const head = spilled ? this.paddedHead(this.movie) : this.compactHead(this.movie);
     const start = this.headInPlace(head);
     const emitted = await this.emitHead(start);
-    const sizeBytes = head.length + this.payloadBytes;
+    const headBytes = lengthOf(head);
+    const sizeBytes = headBytes + this.payloadBytes;
     return {
       file: {
         sizeBytes,
@@ -189,20 +201,21 @@ class Rewriter {
       ...trackSeconds(this.movie),
       excerpt: {
         sizeBytes,
-        pieces: [{ offsetBytes: 0, bytes: start }, ...this.excerpt.pieces(head.length)],
+        pieces: [{ offsetBytes: 0, bytes: start }, ...this.excerpt.pieces(headBytes)],
         ...this.groups(this.movie),
       },
     };
   }
 
   /** The head and the payload that was held, as they lie in the file. */
-  private headInPlace(head: Uint8Array): Uint8Array {
+  private headInPlace(head: Piece[]): Uint8Array {
     const { reserveBytes } = this.options;
-    if (head.length > reserveBytes)
-      return concat([head, this.held.subarray(reserveBytes, reserveBytes + this.heldBytes)]);
-    const from = reserveBytes - head.length;
-    this.held.set(head, from);
-    return this.held.subarray(from, reserveBytes + this.heldBytes);
+    const from = reserveBytes - lengthOf(head);
+    const payload = this.held.subarray(reserveBytes, reserveBytes + this.heldBytes);
+    const place = from < 0 ? new Uint8Array(lengthOf(head) + payload.length) : this.held.subarray(from);
+    if (from < 0) place.set(payload, lengthOf(head));
+    writePieces(head, place);
+    return place.subarray(0, lengthOf(head) + payload.length);
   }
 
   private groups(movie: Movie): Pick<Excerpt, "groups" | "partial"> {
@@ -215,19 +228,21 @@ class Rewriter {
   }
 
   /** Exactly `reserveBytes` long. */
-  private paddedHead(movie: Movie): Uint8Array {
+  private paddedHead(movie: Movie): Piece[] {
     const { reserveBytes } = this.options;
     const wide = reserveBytes + this.payloadBytes > MAX_32_BIT_OFFSET;
     const moov = writeMoov(movie, reserveBytes, wide);
-    const used = FTYP.length + moov.length + MDAT_HEADER_BYTES;
+    const used = FTYP.length + lengthOf(moov) + MDAT_HEADER_BYTES;
     const freeBytes = reserveBytes - used;
     if (freeBytes < MIN_FREE_BYTES) throw new MoovOverflowError(used + MIN_FREE_BYTES);
-    return concat([FTYP, moov, box("free", new Uint8Array(freeBytes - 8)), this.mdatHeader()]);
+    // Zeros are there already: written, they would take memory that was never touched.
+    const nothing: Table = { length: freeBytes - 8, writeTo: () => undefined };
+    return [FTYP, ...moov, ...boxPieces("free", nothing), this.mdatHeader()];
   }
 
-  private compactHead(movie: Movie): Uint8Array {
-    const headBytes = FTYP.length + writeMoov(movie, 0, false).length + MDAT_HEADER_BYTES;
-    return concat([FTYP, writeMoov(movie, headBytes, false), this.mdatHeader()]);
+  private compactHead(movie: Movie): Piece[] {
+    const headBytes = FTYP.length + lengthOf(writeMoov(movie, 0, false)) + MDAT_HEADER_BYTES;
+    return [FTYP, ...writeMoov(movie, headBytes, false), this.mdatHeader()];
   }
 
   /** With a 64-bit size, so that its own length is known before the payload's is. */

@@ -6,11 +6,13 @@ import { withBitRate } from "./bit-rate.ts";
 import {
   type Box,
   box,
+  boxPieces,
   CorruptFragmentError,
   child,
   children,
   concat,
   FieldReader,
+  type Piece,
   u32,
   u64,
   versionAndFlags,
@@ -98,7 +100,7 @@ export function movieSeconds(movie: Movie): number {
 }
 
 /** `payloadStartBytes` does not change the moov's size, as long as `wideOffsets` stays the same. */
-export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: boolean): Uint8Array {
+export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: boolean): Piece[] {
   // A track that got no sample would only show as a silent or black one.
   const kept = new Set(movie.tracks.filter((track) => track.table.sampleCount > 0));
   const nextTrackId = Math.max(0, ...[...kept].map((track) => track.id)) + 1;
@@ -109,33 +111,33 @@ export function writeMoov(movie: Movie, payloadStartBytes: number, wideOffsets: 
     if (b.type === "mvhd") return [withNextTrackId(withDuration(b, longest, 16), nextTrackId)];
     if (b.type !== "trak") return [b.bytes];
     const track = movie.tracks[trackIndex++];
-    return track && kept.has(track) ? [writeTrack(track, movie, payloadStartBytes, wideOffsets)] : [];
+    return track && kept.has(track) ? writeTrack(track, movie, payloadStartBytes, wideOffsets) : [];
   });
-  return box("moov", ...pieces);
+  return boxPieces("moov", ...pieces);
 }
 
-function writeTrack(track: Track, movie: Movie, payloadStart: number, wide: boolean): Uint8Array {
+function writeTrack(track: Track, movie: Movie, payloadStart: number, wide: boolean): Piece[] {
   const edits = editsOf(track, movie);
   const pieces = track.boxes.flatMap((b) => {
     if (b.type === "tkhd") return [withDuration(b, presentedTicks(track, movie), 20), ...writeEdits(edits)];
     if (b.type === "edts") return [];
-    return b.type === "mdia" ? [writeMedia(b, track, movie, payloadStart, wide)] : [b.bytes];
+    return b.type === "mdia" ? writeMedia(b, track, movie, payloadStart, wide) : [b.bytes];
   });
-  return box("trak", ...pieces);
+  return boxPieces("trak", ...pieces);
 }
 
-function writeMedia(mdia: Box, track: Track, movie: Movie, payloadStart: number, wide: boolean): Uint8Array {
-  const replace = (parent: Box, type: string, replacement: (b: Box) => Uint8Array) =>
-    box(parent.type, ...children(parent.body).map((b) => (b.type === type ? replacement(b) : b.bytes)));
+function writeMedia(mdia: Box, track: Track, movie: Movie, payloadStart: number, wide: boolean): Piece[] {
+  const replace = (parent: Box, type: string, replacement: (b: Box) => Piece[]) =>
+    boxPieces(parent.type, ...children(parent.body).flatMap((b) => (b.type === type ? replacement(b) : [b.bytes])));
   const withTables = (stbl: Box) => {
     const described = withBitRate(child(children(stbl.body), "stsd"), averageBps(track));
-    return box("stbl", described, ...track.table.toBoxes(payloadStart, wide), ...preRoll(track));
+    return boxPieces("stbl", described, ...track.table.toBoxes(payloadStart, wide), ...preRoll(track));
   };
-  const media = children(mdia.body).map((b) => {
-    if (b.type === "mdhd") return withDuration(b, mediaTicks(track, movie), 16);
-    return b.type === "minf" ? replace(b, "stbl", withTables) : b.bytes;
+  const media = children(mdia.body).flatMap((b): Piece[] => {
+    if (b.type === "mdhd") return [withDuration(b, mediaTicks(track, movie), 16)];
+    return b.type === "minf" ? replace(b, "stbl", withTables) : [b.bytes];
   });
-  return box("mdia", ...media);
+  return boxPieces("mdia", ...media);
 }
 
 function averageBps({ table, timescale }: Track): number | null {

@@ -4,13 +4,22 @@
  */
 export type PartBuffers = {
   take(sizeBytes: number): Uint8Array;
-  /** Nobody may look at it any more: it is filled anew. */
+  /** Nobody may look at it any more: it is filled anew, or gone. */
   giveBack(buffer: Uint8Array): void;
+  /** One of the streams takes no more. */
+  endStream(): void;
 };
 
-/** As many as are held at a time, and no more, come to exist. */
-export function createPartBuffers(): PartBuffers {
+/** As many as `streams` hold at a time, and no more, come to exist; of those that are free, as many as may be wanted stay. */
+export function createPartBuffers(streams: number): PartBuffers {
   const free: Uint8Array[] = [];
+  let takers = streams;
+  const dropSpare = () => {
+    for (const { buffer } of free.splice(Math.max(0, takers))) {
+      // At once: a collector may come long after the moovs have taken as much again.
+      if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+    }
+  };
   return {
     take(sizeBytes) {
       const at = free.findIndex(({ length }) => length === sizeBytes);
@@ -19,6 +28,11 @@ export function createPartBuffers(): PartBuffers {
     giveBack(buffer) {
       if (free.includes(buffer)) throw new RangeError("a part's memory was given back twice");
       free.push(buffer);
+      dropSpare();
+    },
+    endStream() {
+      takers--;
+      dropSpare();
     },
   };
 }

@@ -5,7 +5,7 @@ import { type Part, PartCutter } from "./part-cutter.ts";
 describe("memory of parts", () => {
   test("is used again as soon as a part is released, and never before", async () => {
     const parts: Part[] = [];
-    const cutter = new PartCutter(2, 4, createPartBuffers(), async (part) => void parts.push(part));
+    const cutter = new PartCutter(2, 4, createPartBuffers(1), async (part) => void parts.push(part));
     const memory = (at: number) => parts[at]?.bytes.buffer;
     await cutter.write(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
     expect(parts.map(({ n, bytes }) => [n, [...bytes]])).toEqual([
@@ -24,7 +24,7 @@ describe("memory of parts", () => {
   });
 
   test("is shared by renditions, by size", () => {
-    const buffers = createPartBuffers();
+    const buffers = createPartBuffers(1);
     const first = buffers.take(8);
     buffers.giveBack(first);
     expect(buffers.take(4)).not.toBe(first);
@@ -33,7 +33,7 @@ describe("memory of parts", () => {
   });
 
   test("given back twice is a mistake, told before two parts share it", () => {
-    const buffers = createPartBuffers();
+    const buffers = createPartBuffers(1);
     const buffer = buffers.take(8);
     buffers.giveBack(buffer);
     expect(() => buffers.giveBack(buffer)).toThrow("twice");

@@ -40,6 +40,7 @@ export class PartCutter {
   /** Hands over what is left, which may be a short last part. */
   async end(): Promise<void> {
     if (this.buffer !== null) await this.handOver(this.buffer);
+    this.buffers.endStream();
   }
 
   private async handOver(buffer: Uint8Array): Promise<void> {

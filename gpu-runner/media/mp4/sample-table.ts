@@ -2,7 +2,7 @@
  * One track's sample tables, gathered run by run and kept compact (an hour at 60 fps is about 1 MB), and their boxes:
  * stts, ctts, stss, stsz, stsc, stco or co64.
  */
-import { box, CorruptFragmentError, u32, versionAndFlags, view } from "./box.ts";
+import { boxPieces, CorruptFragmentError, type Piece, type Table, u32, versionAndFlags, view } from "./box.ts";
 import type { SampleRun } from "./movie-fragment.ts";
 
 const BLOCK_ITEMS = 8192;
@@ -28,11 +28,14 @@ class U32List {
     if (block) block[index % BLOCK_ITEMS] = value;
   }
 
-  toBytes(): Uint8Array {
-    const bytes = new Uint8Array(this.length * 4);
-    const data = view(bytes);
-    for (let i = 0; i < this.length; i++) data.setUint32(i * 4, this.at(i));
-    return bytes;
+  toTable(): Table {
+    return {
+      length: this.length * 4,
+      writeTo: (target) => {
+        const data = view(target);
+        for (let i = 0; i < this.length; i++) data.setUint32(i * 4, this.at(i));
+      },
+    };
   }
 }
 
@@ -178,33 +181,34 @@ export class SampleTable {
   }
 
   /** Boxes of the stbl after stsd. `payloadStartBytes`: where in the file the first payload byte lies. */
-  toBoxes(payloadStartBytes: number, wideOffsets: boolean): Uint8Array[] {
+  toBoxes(payloadStartBytes: number, wideOffsets: boolean): Piece[] {
     const everySampleIsSync = this.syncSamples.length === this.sampleCount;
-    const boxes = [this.pairsBox("stts", this.durations, 0)];
+    const boxes = this.pairsBox("stts", this.durations, 0);
     if (!everySampleIsSync) {
-      boxes.push(box("stss", versionAndFlags(0), u32(this.syncSamples.length), this.syncSamples.toBytes()));
+      const { syncSamples } = this;
+      boxes.push(...boxPieces("stss", versionAndFlags(0), u32(syncSamples.length), syncSamples.toTable()));
     }
     if (this.hasCompositionOffsets) {
-      boxes.push(this.pairsBox("ctts", this.compositionOffsets, this.hasNegativeOffsets ? 1 : 0));
+      boxes.push(...this.pairsBox("ctts", this.compositionOffsets, this.hasNegativeOffsets ? 1 : 0));
     }
-    boxes.push(this.samplesToChunks(), this.sampleSizes(), this.chunkOffsetBox(payloadStartBytes, wideOffsets));
-    return boxes;
+    const places = this.chunkOffsetBox(payloadStartBytes, wideOffsets);
+    return [...boxes, ...this.samplesToChunks(), ...this.sampleSizes(), ...places];
   }
 
-  private pairsBox(type: string, runs: RunLengths, version: number): Uint8Array {
-    return box(type, versionAndFlags(version), u32(runs.pairs.length / 2), runs.pairs.toBytes());
+  private pairsBox(type: string, runs: RunLengths, version: number): Piece[] {
+    return boxPieces(type, versionAndFlags(version), u32(runs.pairs.length / 2), runs.pairs.toTable());
   }
 
-  private sampleSizes(): Uint8Array {
+  private sampleSizes(): Piece[] {
     const first = this.sizes.at(0);
     let uniform = this.sampleCount > 0;
     for (let i = 1; i < this.sampleCount && uniform; i++) uniform = this.sizes.at(i) === first;
     return uniform && first > 0
-      ? box("stsz", versionAndFlags(0), u32(first, this.sampleCount))
-      : box("stsz", versionAndFlags(0), u32(0, this.sampleCount), this.sizes.toBytes());
+      ? boxPieces("stsz", versionAndFlags(0), u32(first, this.sampleCount))
+      : boxPieces("stsz", versionAndFlags(0), u32(0, this.sampleCount), this.sizes.toTable());
   }
 
-  private samplesToChunks(): Uint8Array {
+  private samplesToChunks(): Piece[] {
     const entries = new U32List();
     let previous = -1;
     for (let i = 0; i < this.samplesPerChunk.length; i++) {
@@ -215,17 +219,22 @@ export class SampleTable {
       entries.push(1);
       previous = count;
     }
-    return box("stsc", versionAndFlags(0), u32(entries.length / 3), entries.toBytes());
+    return boxPieces("stsc", versionAndFlags(0), u32(entries.length / 3), entries.toTable());
   }
 
-  private chunkOffsetBox(payloadStartBytes: number, wide: boolean): Uint8Array {
-    const bytes = new Uint8Array(this.chunkOffsets.length * (wide ? 8 : 4));
-    const data = view(bytes);
-    this.chunkOffsets.forEach((offset, i) => {
-      const absolute = payloadStartBytes + offset;
-      if (wide) data.setBigUint64(i * 8, BigInt(absolute));
-      else data.setUint32(i * 4, absolute);
-    });
-    return box(wide ? "co64" : "stco", versionAndFlags(0), u32(this.chunkOffsets.length), bytes);
+  private chunkOffsetBox(payloadStartBytes: number, wide: boolean): Piece[] {
+    const { chunkOffsets } = this;
+    const places: Table = {
+      length: chunkOffsets.length * (wide ? 8 : 4),
+      writeTo: (target) => {
+        const data = view(target);
+        chunkOffsets.forEach((offset, i) => {
+          const absolute = payloadStartBytes + offset;
+          if (wide) data.setBigUint64(i * 8, BigInt(absolute));
+          else data.setUint32(i * 4, absolute);
+        });
+      },
+    };
+    return boxPieces(wide ? "co64" : "stco", versionAndFlags(0), u32(chunkOffsets.length), places);
   }
 }

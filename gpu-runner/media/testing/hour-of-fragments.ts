@@ -1,7 +1,7 @@
 /**
- * Stands in for an ffmpeg that makes an hour of all five renditions: writes their fragments into the sockets of an encode's
- * command line, as fast as they are taken. `node hour-of-fragments.ts CLIP ...`, where CLIP is a fragmented MP4 whose
- * header is borrowed, and the rest is ffmpeg's. Nothing is encoded.
+ * Stands in for an ffmpeg that makes an hour of all five renditions: reads its input to the end, and meanwhile writes their
+ * fragments into the sockets of an encode's command line, as fast as they are taken. `node hour-of-fragments.ts CLIP ...`,
+ * where CLIP is a fragmented MP4 whose header is borrowed, and the rest is ffmpeg's. Nothing is encoded.
  */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -76,7 +76,17 @@ const opening = new Uint8Array(Buffer.concat([child(boxes, "ftyp").bytes, child(
 const paths = command.filter((argument) => argument.startsWith("unix:")).map((target) => target.slice("unix:".length));
 const sockets = paths.map((path) => connect(path));
 await Promise.all(sockets.map((socket) => write(socket, opening)));
-for (let gop = 0; gop < HOUR_SECONDS / GOP_SECONDS; gop++) {
+const gops = HOUR_SECONDS / GOP_SECONDS;
+const original = await fetch(command[command.indexOf("-i") + 1] ?? "");
+const originalBytes = Number(original.headers.get("content-length"));
+const reader = original.body?.getReader();
+let readBytes = 0;
+for (let gop = 0; gop < gops; gop++) {
+  while (readBytes < (originalBytes * (gop + 1)) / gops) {
+    const { done = true, value } = (await reader?.read()) ?? {};
+    if (done) throw new Error(`the input ended after ${readBytes} of ${originalBytes} bytes`);
+    readBytes += value?.length ?? 0;
+  }
   // All in step, as ffmpeg does it.
   for (const [i, socket] of sockets.entries()) {
     const { moof, payloadBytes } = fragmentOf(VIDEO_BPS[i] ?? 0, gop);
