@@ -9,11 +9,15 @@ import type { JobOutcome } from "./run-job.ts";
 const telling: ReadonlySet<FailureCode> = new Set(["ENCODER_FAILED", "RUNNER_FAILED", "OUTPUT_INCOMPLETE"]);
 export const assetsInARow = 3;
 
+export function isTelling(outcome: JobOutcome): outcome is Extract<JobOutcome, { type: "failed" }> {
+  return outcome.type === "failed" && telling.has(outcome.code);
+}
+
 export type FailureStreak = readonly { fileId: string; message: string }[];
 
 export function nextStreak(streak: FailureStreak, fileId: string, outcome: JobOutcome): FailureStreak {
   if (outcome.type === "done") return [];
-  if (outcome.type !== "failed" || !telling.has(outcome.code)) return streak;
+  if (!isTelling(outcome)) return streak;
   return [...streak.filter((failed) => failed.fileId !== fileId), { fileId, message: outcome.message }];
 }
 

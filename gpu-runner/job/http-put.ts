@@ -2,8 +2,8 @@
  * One PUT of bytes that are in memory, without another copy of them: fetch makes one of the whole body, and TLS keeps
  * encrypted whatever it is given at once. Answers and errors are those of `http-call.ts`.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
+import type { ClientRequest } from "node:http";
+import { headersOf, openRequest, responseOf } from "../node-http.ts";
 import { boundedText, type HttpAnswer, reasonOf, Unanswered, withoutQuery } from "./http-call.ts";
 
 export type HttpPut = {
@@ -19,12 +19,9 @@ const sliceBytes = 256 * 1024;
 export async function putBytes(url: string, put: HttpPut): Promise<HttpAnswer> {
   put.signal.throwIfAborted();
   const timeout = AbortSignal.timeout(Math.ceil(put.timeoutMs));
-  const send = new URL(url).protocol === "https:" ? httpsRequest : httpRequest;
-  const request = send(url, {
-    method: "PUT",
-    headers: { ...put.headers, "content-length": put.body.length },
-    signal: AbortSignal.any([put.signal, timeout]),
-  });
+  const headers = { ...put.headers, "content-length": put.body.length };
+  const signal = AbortSignal.any([put.signal, timeout]);
+  const request = openRequest(url, { method: "PUT", headers, signal });
   const arrival = responseOf(request);
   sendFrom(0, put.body, request);
   try {
@@ -40,15 +37,6 @@ export async function putBytes(url: string, put: HttpPut): Promise<HttpAnswer> {
   }
 }
 
-function responseOf(request: ClientRequest): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    request.once("response", resolve);
-    // It may fail again after the answer.
-    request.on("error", reject);
-    request.once("close", () => reject(new Error("the connection was closed")));
-  });
-}
-
 function sendFrom(offset: number, body: Uint8Array, request: ClientRequest): void {
   for (let at = offset; at < body.length; at += sliceBytes) {
     const next = at + sliceBytes;
@@ -58,12 +46,4 @@ function sendFrom(offset: number, body: Uint8Array, request: ClientRequest): voi
     }
   }
   request.end();
-}
-
-function headersOf(response: IncomingMessage): Headers {
-  const headers = new Headers();
-  for (const [name, values] of Object.entries(response.headersDistinct)) {
-    for (const value of values ?? []) headers.append(name, value);
-  }
-  return headers;
 }

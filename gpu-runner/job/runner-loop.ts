@@ -14,6 +14,7 @@ import {
   type ShutOut,
 } from "./failure-streak.ts";
 import { ShuttingDown } from "./job-failure.ts";
+import { leaveToOthers, nextOwnFailures, type OwnFailures } from "./own-failure.ts";
 import { type PulledMessage, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome, RunJobOptions } from "./run-job.ts";
 import { createSlots } from "./slots.ts";
@@ -70,6 +71,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   let streak: FailureStreak = [];
   let shutOut: ShutOut = [];
   let waitIsDue = false;
+  let ownFailures: OwnFailures = new Map();
   let only: JobOutcome | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
@@ -87,6 +89,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     });
     trouble = outcome.type === "unreachable" ? trouble + 1 : 0;
     streak = nextStreak(streak, message.fileId, outcome);
+    ownFailures = nextOwnFailures(ownFailures, message, outcome);
     const before = shutOut;
     shutOut = nextShutOut(shutOut, message.fileId, outcome);
     waitIsDue ||= shutOut !== before;
@@ -124,6 +127,17 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     }
     if (finish.aborted) {
       await giveBack(settle, 0);
+      return "nothing";
+    }
+    const left = leaveToOthers(ownFailures, message, attempts);
+    if (left !== null) {
+      ownFailures = left.own;
+      const restMs = options.pollMs * left.polls;
+      const { fileId, jobId, generation } = message;
+      options.log.info({ fileId, jobId, generation, restMs }, "it failed here: left to other runners for a while");
+      // Without a delay, which would hide it from them, too.
+      await giveBack(settle, 0);
+      await pause(restMs, noMore);
       return "nothing";
     }
     const job = work(message, settle).finally(() => running.delete(job));

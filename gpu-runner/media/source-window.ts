@@ -2,6 +2,8 @@
  * Fetches one byte range of the original through its presigned URL, whatever it takes: resumes cuts, asks for a fresh
  * URL when the old one is refused, times out stalls. Gives all the bytes or a SourceFailure.
  */
+import type { ClientRequest } from "node:http";
+import { eachPiece, headersOf, keepConnections, openRequest, responseOf } from "../node-http.ts";
 import { judgeAnswer, judgeRefusal, MAX_REFUSAL_CHARS, type SourceAnswer } from "./source-answer.ts";
 
 export type SourceLocation = {
@@ -40,7 +42,6 @@ export type SourceReaderOptions = {
   /** Tries in a row that may bring nothing. */
   maxFruitlessTries: number;
   sleep: (ms: number, signal: AbortSignal) => Promise<void>;
-  fetch: typeof fetch;
 };
 
 /** What reading has cost so far. Only ever grows. */
@@ -52,7 +53,11 @@ export type SourceCounts = {
   freshUrls: number;
 };
 
+/** "progress": to be gone on with at once. */
 type Attempt = { kind: "progress" } | SourceAnswer;
+
+/** Firewalls forget an idle connection without a word, and a request on it would wait for the stall's end. */
+const KEEP_IDLE_MS = 10_000;
 
 /** The granted URL and so many fresh ones, refused one after the other: no URL will be let in. */
 const MAX_REFUSALS = 6;
@@ -63,6 +68,7 @@ export class SourceReader {
   pendingReads = 0;
   readonly counts: SourceCounts = { bytes: 0, retries: 0, freshUrls: 0 };
   private readonly options: SourceReaderOptions;
+  private readonly connections = keepConnections(KEEP_IDLE_MS);
   private refreshing: Promise<void> | null = null;
 
   constructor(options: SourceReaderOptions) {
@@ -70,18 +76,29 @@ export class SourceReader {
     this.location = options.location;
   }
 
-  /** Bytes `from` to `to`, both inclusive. Throws SourceFailure, or the signal's reason when it was aborted. */
-  async read(from: number, to: number, signal: AbortSignal): Promise<Uint8Array> {
+  /**
+   * Bytes `from` to `to`, both inclusive, into new memory or into as much of `room`. Throws SourceFailure, or the signal's
+   * reason when it was aborted.
+   */
+  async read(from: number, to: number, signal: AbortSignal, room?: Uint8Array): Promise<Uint8Array> {
+    const sizeBytes = to - from + 1;
+    const bytes = room?.subarray(0, sizeBytes) ?? new Uint8Array(sizeBytes);
     this.pendingReads++;
     try {
-      return await this.readWhole(from, to, signal);
+      await this.fill(bytes, from, signal);
+      return bytes;
     } finally {
       this.pendingReads--;
     }
   }
 
-  private async readWhole(from: number, to: number, signal: AbortSignal): Promise<Uint8Array> {
-    const bytes = new Uint8Array(to - from + 1);
+  /** After the last read. */
+  close(): void {
+    this.connections.close();
+  }
+
+  private async fill(bytes: Uint8Array, from: number, signal: AbortSignal): Promise<void> {
+    const to = from + bytes.length - 1;
     let filled = 0;
     let fruitless = 0;
     let refusals = 0;
@@ -108,7 +125,6 @@ export class SourceReader {
       // After the wait: an address made before it may be of the old key still.
       if (attempt.kind === "expired" || attempt.kind === "refused") await this.refresh(location);
     }
-    return bytes;
   }
 
   private async attempt(
@@ -118,29 +134,48 @@ export class SourceReader {
     signal: AbortSignal,
     take: (piece: Uint8Array) => void,
   ): Promise<Attempt> {
-    const stall = new AbortController();
-    let timer = setTimeout(() => stall.abort(), this.options.stallTimeoutMs);
+    let request: ClientRequest | null = null;
+    let stalled = false;
+    let answered = false;
+    let ended = false;
+    const stop = () => request?.destroy();
+    const timer = setTimeout(() => {
+      stalled = true;
+      stop();
+    }, this.options.stallTimeoutMs);
+    signal.addEventListener("abort", stop, { once: true });
     try {
+      signal.throwIfAborted();
       const headers = { range: `bytes=${from}-${to}`, ...(etag ? { "if-match": quoted(etag) } : {}) };
-      const both = AbortSignal.any([signal, stall.signal]);
-      const response = await this.options.fetch(url, { headers, signal: both, redirect: "error" });
-      const answer = judgeAnswer(response, { from, to, sizeBytes, etag });
-      if (answer === "refusal") return judgeRefusal(response.status, await beginningOf(response));
-      if (answer !== "bytes") {
-        await response.body?.cancel().catch(() => {});
-        return answer;
-      }
-      for await (const piece of response.body ?? []) {
-        clearTimeout(timer);
-        timer = setTimeout(() => stall.abort(), this.options.stallTimeoutMs);
+      request = openRequest(url, { method: "GET", headers, connections: this.connections });
+      const arrival = responseOf(request);
+      request.end();
+      const response = await arrival;
+      answered = true;
+      const status = response.statusCode ?? 0;
+      const answer = judgeAnswer({ status, headers: headersOf(response) }, { from, to, sizeBytes, etag });
+      if (answer === "refusal") return judgeRefusal(status, await beginningOf(response));
+      if (answer !== "bytes") return answer;
+      let leftBytes = to - from + 1;
+      await eachPiece(response, (piece) => {
+        timer.refresh();
         take(piece);
-      }
+        leftBytes -= piece.length;
+        // More than was asked for: it may have no end.
+        if (leftBytes < 0) stop();
+      });
+      ended = true;
       return { kind: "progress" };
     } catch {
-      // fetch's own message may quote the URL.
-      return { kind: "retry", why: stall.signal.aborted ? "the store stopped answering" : "the connection failed" };
+      // A store may close a kept connection at the moment it is used again: another one is all it takes.
+      if (request?.reusedSocket && !answered && !stalled) return { kind: "progress" };
+      // The error's own message may quote the URL.
+      return { kind: "retry", why: stalled ? "the store stopped answering" : "the connection failed" };
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+      // What is left of a body would have to be read before the connection's next answer.
+      if (!ended) request?.destroy();
     }
   }
 
@@ -168,10 +203,10 @@ export class SourceReader {
 }
 
 /** Enough of a body to find the store's code in; the rest is not waited for. */
-async function beginningOf(response: Response): Promise<string> {
+async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
-  for await (const piece of response.body ?? []) {
+  for await (const piece of body) {
     text += decoder.decode(piece, { stream: true });
     if (text.length >= MAX_REFUSAL_CHARS) break;
   }

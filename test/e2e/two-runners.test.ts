@@ -160,13 +160,16 @@ test("SIGTERM gives a job back, and another runner that waits takes it before an
   await expectMadeOnce(fileId);
 });
 
-test("a runner whose ffmpeg is broken stops after three assets, and a good one makes all that it failed", async () => {
-  const broken = await clips.write(
-    "ffmpeg.sh",
-    '#!/bin/sh\ncase "$*" in *filter_complex*) exit 1;; esac\nexec ffmpeg "$@"\n',
-  );
+/** One that probes, and does not encode. */
+async function brokenFfmpeg(): Promise<string> {
+  const script = '#!/bin/sh\ncase "$*" in *filter_complex*) exit 1;; esac\nexec ffmpeg "$@"\n';
+  const broken = await clips.write("ffmpeg.sh", script);
   await chmod(broken, 0o755);
-  const bad = await start("bad", [], { FFMPEG_PATH: broken });
+  return broken;
+}
+
+test("a runner whose ffmpeg is broken stops after three assets, and a good one makes all that it failed", async () => {
+  const bad = await start("bad", [], { FFMPEG_PATH: await brokenFfmpeg() });
   const mine = await Promise.all([0, 1, 2].map((index) => ingest(filmOf(index))));
   const says = (text: string) => bad.lines.some(({ msg }) => msg.includes(text));
   await eventually({ what: "the end of its pulling", timeoutMs: stepTimeoutMs }, () => says("has stopped pulling"));
@@ -177,6 +180,26 @@ test("a runner whose ffmpeg is broken stops after three assets, and a good one m
     await expectMadeOnce(fileId);
   }
   expect(await end(bad), "it did not end well").toBe(1);
+});
+
+test("an asset that failed on a bad runner goes to a good one that idles, and not to the bad one again", async () => {
+  const bad = await start("bad", [], { FFMPEG_PATH: await brokenFfmpeg() });
+  const good = await start("good");
+  for (const runner of [bad, good]) {
+    await eventually({ what: "two runners", timeoutMs: stepTimeoutMs }, () =>
+      runner.lines.some(({ msg }) => msg.startsWith("runner ready")),
+    );
+  }
+  // Held, so that the bad one is the first.
+  good.signal("SIGSTOP");
+  const fileId = await ingest(filmOf(0));
+  await eventually({ what: "its failure", timeoutMs: stepTimeoutMs, everyMs: 20 }, () =>
+    bad.lines.some((line) => line.msg === "job failed" && line.fileId === fileId),
+  );
+  good.signal("SIGCONT");
+  await client.followTo(fileId, "distributed", healTimeoutMs);
+  expect((await claimsOf(fileId)).map(({ by }) => by)).toEqual(["runner:bad", "runner:good"]);
+  await expectMadeOnce(fileId);
 });
 
 /** Where in a job the axe falls: at a line of its log, and a little later. */

@@ -5,11 +5,12 @@
 import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { defaultLadder, type LadderPolicy } from "../../../schemas/ladder.ts";
 import { planLadder } from "../../../schemas/plan-ladder.ts";
 import { type ObjectFrame, PartRequest, RunnerFrame, type TranscodeMessage } from "../../../schemas/runner-protocol.ts";
+import { listenOnLoopback } from "../../loopback.ts";
 
 export const lease = "lease-token-of-22-chars-or-more";
 export const apiToken = "secret-api-token-of-the-runner";
@@ -112,9 +113,7 @@ export async function startPeer(options: PeerOptions = {}) {
       });
     });
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = `http://127.0.0.1:${await listenOnLoopback(server)}`;
 
   function defaultAnswer(frame: RunnerFrame): ObjectFrame | null {
     if (frame.type === "progress") return null;

@@ -1,9 +1,8 @@
 /** A store that serves one file by ranges, and misbehaves on demand. */
-import { once } from "node:events";
 import { open, stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { parseRange } from "../source-proxy.ts";
+import { closeServer, listenOnLoopback } from "../../loopback.ts";
+import { parseRange } from "../range-server.ts";
 import type { SourceLocation } from "../source-window.ts";
 
 export type OriginFaults = {
@@ -78,9 +77,7 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy());
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   let signatures = 0;
   return {
     location: async () => ({
@@ -93,10 +90,7 @@ export async function startOrigin(file: string, faults: OriginFaults = {}): Prom
     etag,
     sentBytes: () => sentBytes,
     close: async () => {
-      const closed = once(server, "close");
-      server.close();
-      server.closeAllConnections();
-      await closed;
+      await closeServer(server);
       await handle.close();
     },
   };
