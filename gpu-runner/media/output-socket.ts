@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
+import { dropMemory } from "../dropped-memory.ts";
 
 export type OutputSocket = {
   /** For ffmpeg's command line. */
@@ -64,10 +65,4 @@ export async function openOutputSocket(path: string): Promise<OutputSocket> {
     (await arrival.promise)?.destroy();
     await rm(path, { force: true });
   }
-}
-
-/** At once: left to the garbage collector, tens of megabytes of read chunks wait for it. */
-function dropMemory({ buffer, length }: Uint8Array): void {
-  // Memory that is shared with other buffers is not this chunk's to give.
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === length) buffer.transfer(0);
 }
