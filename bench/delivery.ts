@@ -3,9 +3,9 @@
  * same version, over the same kind of bucket on the same disk, with the same bytes, in turn.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { readAsset, requestPlayback } from "../dev/stack-client.ts";
 import { type Bench, type Figure, figureOf, median, printFigures, say } from "./figure.ts";
+import { readOptions, wholeNumber } from "./option.ts";
 import { closedLoop, openLoop, percentile, type RangeTarget } from "./range-load.ts";
 import { deliverRendition } from "./stand-in-runner.ts";
 import { benchQuality, openStage, type TransferStage } from "./transfer-stage.ts";
@@ -41,20 +41,11 @@ interface Options {
   runs: number;
 }
 
-function wholeNumber(name: string, text: string, most: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new Error(`--${name} takes a whole number from 1 to ${most}, not ${text}.`);
-}
-
 function parseOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      "range-kib": { type: "string", default: "256" },
-      seconds: { type: "string", default: "4" },
-      runs: { type: "string", default: "5" },
-    },
+  const values = readOptions(args, {
+    "range-kib": { type: "string", default: "256" },
+    seconds: { type: "string", default: "4" },
+    runs: { type: "string", default: "5" },
   });
   return {
     rangeBytes: wholeNumber("range-kib", values["range-kib"], 16 * 1024) * 1024,

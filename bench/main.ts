@@ -1,6 +1,7 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
+import { OptionError } from "./option.ts";
 import { qualityBench } from "./quality.ts";
 import { runnerBench } from "./runner.ts";
 import { sweepBench } from "./sweep.ts";
@@ -26,8 +27,8 @@ ${Object.entries(benches)
 
   npm run bench -- NAME --help tells a bench's own options.`;
 
-function fail(message: string): never {
-  console.error(message);
+function misuse(message: string, command: string): never {
+  console.error(`${message}\n  See ${command} --help`);
   process.exit(2);
 }
 
@@ -36,10 +37,16 @@ if (name === undefined || name === "--help" || name === "-h") {
   console.log(help);
   process.exit(name === undefined ? 2 : 0);
 }
-const bench = benches[name] ?? fail(`There is no bench named ${name}.\n\n${help}`);
+const known = `there are ${Object.keys(benches).join(", ")}.`;
+const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (bench === undefined) misuse(`There is no bench named ${name}; ${known}`, "npm run bench --");
 if (args.includes("--help") || args.includes("-h")) {
   console.log(bench.help);
   process.exit(0);
 }
-await bench.run(args).catch((error: Error) => fail(error.message));
+await bench.run(args).catch((error: Error) => {
+  if (error instanceof OptionError) misuse(error.message, `npm run bench -- ${name}`);
+  console.error(error.message);
+  process.exit(1);
+});
 process.exit(0);

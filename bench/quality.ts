@@ -3,11 +3,12 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { type Binaries, findBinaries } from "../gpu-runner/media/binaries.ts";
 import { chooseEncoder, ENCODER_SETTINGS, type EncoderSetting } from "../gpu-runner/media/encoder-probe.ts";
 import { defaultLadder } from "../schemas/ladder.ts";
 import { type Bench, type Figure, figureOf, printFigures, say } from "./figure.ts";
+import { OptionError, readOptions } from "./option.ts";
 import { encodeFile } from "./quality-encode.ts";
 import { measure, metricOf, perfect } from "./quality-measure.ts";
 
@@ -31,12 +32,13 @@ interface Options {
 }
 
 function parseOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: { file: { type: "string" }, encoder: { type: "string", default: "auto" } },
+  const values = readOptions(args, {
+    file: { type: "string" },
+    encoder: { type: "string", default: "auto" },
   });
   const encoder = ENCODER_SETTINGS.find((each) => each === values.encoder);
-  if (encoder === undefined) throw new Error(`--encoder takes ${ENCODER_SETTINGS.join(", ")}, not ${values.encoder}.`);
+  if (encoder === undefined)
+    throw new OptionError(`--encoder takes ${ENCODER_SETTINGS.join(", ")}, not ${values.encoder}.`);
   return { file: values.file, encoder };
 }
 

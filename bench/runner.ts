@@ -2,8 +2,8 @@
  * The runner's media core end to end against a bare ffmpeg: what the range proxy, the rewriting and the uploads cost over
  * an ffmpeg that reads a local file and writes local files with the same arguments. A real runner against a real stack.
  */
-import { parseArgs } from "node:util";
 import { type Bench, figureOf, median, printFigures, say } from "./figure.ts";
+import { readOptions, wholeNumber } from "./option.ts";
 import { openRunnerStage, type RunCost, type RunnerStage } from "./runner-stage.ts";
 import { settleDisk } from "./transfer-stage.ts";
 
@@ -31,16 +31,10 @@ interface Options {
   runs: number;
 }
 
-function wholeNumber(name: string, text: string, most: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new Error(`--${name} takes a whole number from 1 to ${most}, not ${text}.`);
-}
-
 function parseOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: { seconds: { type: "string", default: "60" }, runs: { type: "string", default: "3" } },
+  const values = readOptions(args, {
+    seconds: { type: "string", default: "60" },
+    runs: { type: "string", default: "3" },
   });
   return {
     seconds: wholeNumber("seconds", values.seconds, 3600),

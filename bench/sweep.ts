@@ -3,7 +3,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_readConfig as readConfig } from "wrangler";
 import { bundleWorker } from "../dev/bundle.ts";
@@ -11,6 +10,7 @@ import { applyMigrations } from "../dev/migration.ts";
 import { testBindings } from "../test/bindings.ts";
 import { reach } from "../test/simulation/reach.ts";
 import { type Bench, figureOf, printFigures, say, saySometimes } from "./figure.ts";
+import { OptionError, readOptions } from "./option.ts";
 import { type CatalogueSize, fileIdOf, fillCatalogue } from "./sweep-catalogue.ts";
 import { type SeedOrder, SweepResult } from "./sweep-order.ts";
 
@@ -35,14 +35,14 @@ Each due copy belongs to an asset of its own, whose object exists and decides.
   --help`;
 
 function parseOptions(args: string[]): CatalogueSize {
-  const { values } = parseArgs({
-    args,
-    options: { rows: { type: "string", default: "1000000" }, due: { type: "string", default: "1000" } },
+  const values = readOptions(args, {
+    rows: { type: "string", default: "1000000" },
+    due: { type: "string", default: "1000" },
   });
   const [rows, due] = [Number(values.rows), Number(values.due)];
-  if (!Number.isInteger(rows) || rows < 10) throw new Error("--rows takes a whole number from 10.");
+  if (!Number.isInteger(rows) || rows < 10) throw new OptionError("--rows takes a whole number from 10.");
   if (!Number.isInteger(due) || due < 1 || due > 1_250 || due > rows / 5) {
-    throw new Error("--due takes a whole number from 1 to 1250, and a fifth of the rows at most.");
+    throw new OptionError("--due takes a whole number from 1 to 1250, and a fifth of the rows at most.");
   }
   return { rows, due };
 }

@@ -3,11 +3,11 @@
  * gain where each connection is limited. Measured from outside, by the asset's own history.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { HistoryPage } from "../schemas/api.ts";
 import type { HistoryEntry } from "../schemas/asset.ts";
 import { proxyKey } from "../schemas/key.ts";
 import { type Bench, figureOf, median, printFigures, say, saySometimes } from "./figure.ts";
+import { readOptions, wholeNumber } from "./option.ts";
 import { cpuSecondsOf } from "./process-cost.ts";
 import { copyByRclone } from "./rclone.ts";
 import { benchOwner, deliverRendition } from "./stand-in-runner.ts";
@@ -47,20 +47,11 @@ interface Options {
   limitBytesPerSecond: number;
 }
 
-function wholeNumber(name: string, text: string, most: number): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new Error(`--${name} takes a whole number from 1 to ${most}, not ${text}.`);
-}
-
 function parseOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      "size-mib": { type: "string", default: "1024" },
-      runs: { type: "string", default: "3" },
-      "limit-mb": { type: "string", default: "20" },
-    },
+  const values = readOptions(args, {
+    "size-mib": { type: "string", default: "1024" },
+    runs: { type: "string", default: "3" },
+    "limit-mb": { type: "string", default: "20" },
   });
   return {
     sizeBytes: wholeNumber("size-mib", values["size-mib"], 64 * 1024) * mib,

@@ -10,6 +10,7 @@ import { type DemoFile, prepareFile } from "./demo-run.ts";
 import { renderFile, summarizeFile } from "./demo-view.ts";
 import { makeClip } from "./ffmpeg-tool.ts";
 import { openLiveScreen } from "./live-screen.ts";
+import { misuse } from "./misuse.ts";
 import { bad, bold, dim, good, terminalColumns, warm } from "./paint.ts";
 import type { StackFile } from "./stack-file.ts";
 import { findRunningStack, type LaunchedStack, launchStack } from "./stack-launch.ts";
@@ -32,6 +33,8 @@ directory, or starts one and stops it at the end.
 
 Exits 0 only if every proxy of every file came back whole.`;
 
+const command = "npm run demo --";
+
 function fail(message: string): never {
   console.error(`${bad("✗")} ${message}`);
   process.exit(1);
@@ -52,7 +55,7 @@ function parseOptions() {
     });
     return { ...values, paths: positionals.map((path) => resolve(path)) };
   } catch (error) {
-    return fail(`${(error as Error).message}\n\n${help}`);
+    return misuse(command, (error as Error).message);
   }
 }
 
@@ -101,11 +104,11 @@ if (options.help) {
 const dataDirectory = resolve(options.data);
 for (const name of ["client", "project"] as const) {
   const parsed = Slug.safeParse(options[name]);
-  if (!parsed.success) fail(`--${name} ${parsed.error.issues[0]?.message}.`);
+  if (!parsed.success) misuse(command, `--${name} ${parsed.error.issues[0]?.message}.`);
 }
 const port = options.port === undefined ? null : Number(options.port);
 if (port !== null && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
-  fail("--port takes a number from 0 to 65535.");
+  misuse(command, "--port takes a number from 0 to 65535.");
 await checkFiles(options.paths);
 const binaries = await findBinaries(process.env).catch((error: Error) => fail(error.message));
 for (const warning of binaries.warnings) console.error(`${warm("!")} ${warning}`);

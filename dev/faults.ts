@@ -9,6 +9,7 @@ import { planRun, type RunPlan } from "./fault-plan.ts";
 import { coverageTables } from "./fault-report.ts";
 import { carryOutRun, describePlan, type RunResult } from "./fault-run.ts";
 import { makeClips } from "./fault-upload.ts";
+import { misuse } from "./misuse.ts";
 import { bad, bold, dim, good, terminalColumns } from "./paint.ts";
 
 const help = `Usage: npm run faults [-- options]
@@ -28,6 +29,8 @@ which faults and when follow from the seed alone.
 Faults that heal must end in "distributed", those that never heal in "failed" with
 the true reason. Exits 0 only if every run ended so. Takes about a minute a run.`;
 
+const command = "npm run faults --";
+
 function fail(message: string): never {
   console.error(`${bad("✗")} ${message}`);
   process.exit(1);
@@ -36,7 +39,7 @@ function fail(message: string): never {
 function wholeNumber(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  return fail(`--${name} takes a number from ${min} to ${max}, not "${text}".`);
+  return misuse(command, `--${name} takes a number from ${min} to ${max}, not "${text}".`);
 }
 
 function parseOptions() {
@@ -52,7 +55,7 @@ function parseOptions() {
     });
     return values;
   } catch (error) {
-    return fail(`${(error as Error).message}\n\n${help}`);
+    return misuse(command, (error as Error).message);
   }
 }
 

@@ -2,7 +2,9 @@
  * Lines that are redrawn in place on a terminal; elsewhere one plain line per item when it enters another stage, and now
  * and then while it stays in one.
  */
+import { blockColumns, createRedrawnBlock } from "../gpu-runner/redrawn-block.ts";
 import { dim } from "./paint.ts";
+import { cutPainted, textWidth } from "./text-width.ts";
 
 export type LiveItem = {
   lines(columns: number): string[];
@@ -15,6 +17,8 @@ export type LiveScreen = { redraw(): void; finish(): void };
 const frameMs = 100;
 const plainPollMs = 250;
 const plainRepeatMs = 10_000;
+/** Below this, items draw as if they had so many, and are cut. */
+const leastColumns = 40;
 const hideCursor = "\u001b[?25l";
 const showCursor = "\u001b[?25h";
 
@@ -23,28 +27,24 @@ export function openLiveScreen(stream: NodeJS.WriteStream, items: readonly LiveI
 }
 
 function openTerminal(stream: NodeJS.WriteStream, items: readonly LiveItem[]): LiveScreen {
-  let drawnLines = 0;
+  const block = createRedrawnBlock(stream, textWidth);
   const onExit = () => stream.write(showCursor);
   process.once("exit", onExit);
   stream.write(hideCursor);
-  const draw = (maxLines: number) => {
-    // One column is left free: a full last column wraps on some terminals.
-    const columns = Math.max(40, (stream.columns ?? 80) - 1);
-    const blocks = items.map((item) => item.lines(columns));
-    const all = blocks.flatMap((lines, index) => (index === 0 ? lines : ["", ...lines]));
-    const lines = all.slice(-maxLines);
-    const up = drawnLines > 0 ? `\u001b[${drawnLines}A` : "";
-    stream.write(`${up}\r\u001b[0J${lines.join("\n")}\n`);
-    drawnLines = lines.length;
+  const drawn = () => {
+    const columns = blockColumns(stream);
+    const blocks = items.map((item) => item.lines(Math.max(leastColumns, columns)));
+    const lines = blocks.flatMap((block, index) => (index === 0 ? block : ["", ...block]));
+    return lines.map((line) => cutPainted(line, columns));
   };
-  // What scrolled away cannot be redrawn: until the end, only as many lines as are in view.
-  const redraw = () => draw(Math.max(1, (stream.rows ?? 24) - 1));
+  // Of more lines than are in view, the last.
+  const redraw = () => block.draw(drawn().slice(-Math.max(1, (stream.rows ?? 24) - 1)));
   const timer = setInterval(redraw, frameMs);
   return {
     redraw,
     finish() {
       clearInterval(timer);
-      draw(Number.POSITIVE_INFINITY);
+      block.leave(drawn());
       process.off("exit", onExit);
       stream.write(showCursor);
     },

@@ -6,6 +6,7 @@ import { findBinaries } from "../gpu-runner/media/binaries.ts";
 import type { WholeBecause } from "../schemas/original-access.ts";
 import { formatPercent, formatSize } from "./bar.ts";
 import { openLiveScreen } from "./live-screen.ts";
+import { misuse } from "./misuse.ts";
 import { bad, dim, good, terminalColumns, warm } from "./paint.ts";
 import { readJson } from "./private-file.ts";
 import { cutIntoSegments } from "./render-plan.ts";
@@ -43,6 +44,8 @@ const reasons: Record<WholeBecause, string> = {
   "index-unreachable": "Wasabi did not answer just now",
 };
 
+const command = "npm run render-segments --";
+
 function fail(message: string): never {
   console.error(`${bad("✗")} ${message}`);
   process.exit(1);
@@ -50,7 +53,7 @@ function fail(message: string): never {
 
 function numberOption(name: string, text: string): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
-  return Number.isFinite(value) && value >= 0 ? value : fail(`--${name} takes a number, not ${text}.`);
+  return Number.isFinite(value) && value >= 0 ? value : misuse(command, `--${name} takes a number, not ${text}.`);
 }
 
 function parseOptions() {
@@ -68,7 +71,7 @@ function parseOptions() {
     });
     return { ...values, positionals };
   } catch (error) {
-    return fail(`${(error as Error).message}\n\n${help}`);
+    return misuse(command, (error as Error).message);
   }
 }
 
@@ -108,9 +111,10 @@ if (options.help) {
   process.exit(0);
 }
 const [fileId, ...others] = options.positionals;
-if (fileId === undefined || others.length > 0) fail(`One FILEID is needed.\n\n${help}`);
+if (fileId === undefined || others.length > 0) misuse(command, "One FILEID is needed.");
 const count = numberOption("segments", options.segments);
-if (!Number.isInteger(count) || count < 1 || count > mostSegments) fail(`--segments takes 1 to ${mostSegments}.`);
+if (!Number.isInteger(count) || count < 1 || count > mostSegments)
+  misuse(command, `--segments takes 1 to ${mostSegments}.`);
 const fromSeconds = numberOption("from", options.from);
 const toSeconds = options.to === undefined ? null : numberOption("to", options.to);
 

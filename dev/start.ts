@@ -1,6 +1,7 @@
 /** `npm start`: brings the local stack up, says where everything listens, and ends all of it on Ctrl-C. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { misuse } from "./misuse.ts";
 import { bad, bold, dim, good, warm } from "./paint.ts";
 import { readPolicyOption } from "./policy-option.ts";
 import { type Stack, type StackEvent, startStack } from "./stack.ts";
@@ -29,6 +30,8 @@ application's webhooks. Needs no account. Ctrl-C ends all of it.
 
 DIR/stack.json (mode 0600) holds every address, key and token a client needs.`;
 
+const command = "npm start --";
+
 function fail(message: string): never {
   console.error(`${bad("✗")} ${message}`);
   process.exit(1);
@@ -37,7 +40,7 @@ function fail(message: string): never {
 function wholeNumber(name: string, text: string, max: number): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0 || value > max)
-    fail(`--${name} takes a number from 0 to ${max}, not "${text}".`);
+    misuse(command, `--${name} takes a number from 0 to ${max}, not "${text}".`);
   return value;
 }
 
@@ -45,7 +48,7 @@ function parsePolicy(text: string): Record<string, unknown> {
   try {
     return readPolicyOption(text);
   } catch (error) {
-    return fail((error as Error).message);
+    return misuse(command, (error as Error).message);
   }
 }
 
@@ -67,7 +70,7 @@ function parseOptions() {
       },
     }).values;
   } catch (error) {
-    return fail(`${(error as Error).message}\n\n${help}`);
+    return misuse(command, (error as Error).message);
   }
 }
 

@@ -25,6 +25,13 @@ export function shorten(text: string, columns: number): string {
   return `${head.join("")}…${tail.join("")}`;
 }
 
+/** What does not fit is cut off at the end, and its colours go with it. */
+export function cutPainted(text: string, columns: number): string {
+  if (textWidth(text) <= columns) return text;
+  const segments = [...segmenter.segment(stripVTControlCharacters(text))].map(({ segment }) => segment);
+  return columns <= 0 ? "" : `${takeColumns(segments, columns - 1).join("")}…`;
+}
+
 function takeColumns(segments: readonly string[], columns: number): string[] {
   const taken: string[] = [];
   let used = 0;

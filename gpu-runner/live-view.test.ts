@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { RunningJob } from "./job-board.ts";
 import { createLiveView, plainProgress, sizeText, type ViewState, viewLines } from "./live-view.ts";
+import { Screen } from "./testing/screen.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -46,8 +47,27 @@ test("it says what goes on before pictures come, and when nothing does", () => {
   expect(viewLines({ ...state, jobs: [{ ...job, progress: null, lease: null }] }, 120)[1]).toContain("claiming");
 });
 
-test("no line is wider than the terminal", () => {
-  for (const line of viewLines(state, 30)) expect(line.length).toBeLessThanOrEqual(30);
+test("no line is wider than the terminal, whatever its width", () => {
+  const wide = { ...state, runnerId: "r".repeat(64), jobs: [{ ...job, fileId: "f".repeat(64) }] };
+  for (let columns = 1; columns <= 140; columns += 1) {
+    for (const line of viewLines(wide, columns)) expect(line.length, `${columns}`).toBeLessThanOrEqual(columns);
+  }
+});
+
+test("on a narrow terminal it still says what goes on, and the bars give way to their figures", () => {
+  expect(viewLines({ ...state, stopped: "the store refuses all" }, 39)).toEqual([
+    "runner-1 · stopped: the store refuses …",
+    "file-1   62 % · 118 fps · 4.7× · 1:35 …",
+    `   360p ${"━".repeat(14)} 100 % · 1.2 MB`,
+    `  1080p ${"━".repeat(3)}${"─".repeat(11)}  24 % · 0 B`,
+  ]);
+});
+
+test("what a program said in a reason takes one line, one column a character", () => {
+  const stopped = "exit 1:\r\n\u001b[31m素材\u001b[0m\tno 🎬 e\u0301";
+  expect(viewLines({ ...state, encoder: "x264", jobs: [], stopped }, 80)).toEqual([
+    "runner-1 · stopped: exit 1: [31m?? [0m no ? e? · x264",
+  ]);
 });
 
 test("the block is drawn over itself, makes room for a log line, and is gone at the end", () => {
@@ -59,13 +79,36 @@ test("the block is drawn over itself, makes room for a log line, and is gone at 
   vi.advanceTimersByTime(250);
   expect(written.at(-1)?.startsWith("\u001b[4A\r")).toBe(true);
   view.clear();
-  expect(written.at(-1)).toBe("\u001b[4A\r\u001b[0J");
+  expect(written.at(-1)).toBe("\u001b[4A\r\u001b[J");
   const before = written.length;
   view.clear();
   expect(written).toHaveLength(before);
   view.close();
   vi.advanceTimersByTime(1_000);
   expect(written).toHaveLength(before);
+});
+
+test("log lines scroll above it, a terminal that changes its size keeps no rest of it, and the end leaves the log alone", () => {
+  const screen = new Screen(80, 24);
+  const view = createLiveView(screen, () => state);
+  const say = (line: string) => {
+    view.clear();
+    screen.write(`${line}\n`);
+  };
+  const log = ["one", "two"];
+  say("one");
+  vi.advanceTimersByTime(1_000);
+  for (const columns of [40, 100, 21, 80]) {
+    screen.resize(columns, 20);
+    vi.advanceTimersByTime(250);
+    expect(screen.text()).toEqual(["one", ...viewLines(state, columns - 1)]);
+  }
+  say("two");
+  vi.advanceTimersByTime(250);
+  expect(screen.text()).toEqual([...log, ...viewLines(state, 79)]);
+  view.close();
+  expect(screen.text()).toEqual(log);
+  expect(screen.wraps).toBe(0);
 });
 
 test("where nobody watches nothing is drawn, and progress is logged now and then", () => {

@@ -4,6 +4,7 @@
  */
 import type { RunningJob } from "./job-board.ts";
 import type { EncodeProgress } from "./media/encode-job.ts";
+import { type BlockTerminal, blockColumns, createRedrawnBlock } from "./redrawn-block.ts";
 
 export type ViewState = {
   runnerId: string;
@@ -18,54 +19,47 @@ export type LiveView = {
   close(): void;
 };
 
-type Terminal = { isTTY?: boolean; columns?: number; rows?: number; write(text: string): unknown };
+type Terminal = BlockTerminal & { isTTY?: boolean };
 
 const FRAME_MS = 250;
 const BAR_COLUMNS = 24;
+/** Of a rendition's line, beside its bar. */
+const FIGURE_COLUMNS = 25;
 
 export function createLiveView(terminal: Terminal, read: () => ViewState | null): LiveView {
   if (!terminal.isTTY) return { clear: () => undefined, close: () => undefined };
-  let drawnLines = 0;
-  const clear = () => {
-    if (drawnLines > 0) terminal.write(`\u001b[${drawnLines}A\r\u001b[0J`);
-    drawnLines = 0;
-  };
-  const draw = () => {
+  const block = createRedrawnBlock(terminal, (line) => line.length);
+  const timer = setInterval(() => {
     const state = read();
-    if (state === null) return;
-    // What scrolled away cannot be redrawn, and a full last column wraps on some terminals.
-    const columns = Math.max(20, (terminal.columns ?? 80) - 1);
-    const lines = viewLines(state, columns).slice(0, Math.max(1, (terminal.rows ?? 24) - 1));
-    const up = drawnLines > 0 ? `\u001b[${drawnLines}A\r` : "";
-    terminal.write(`${up}\u001b[0J${lines.join("\n")}\n`);
-    drawnLines = lines.length;
-  };
-  const timer = setInterval(draw, FRAME_MS);
+    if (state !== null) block.draw(viewLines(state, blockColumns(terminal)));
+  }, FRAME_MS);
   timer.unref();
   return {
-    clear,
+    clear: () => block.clear(),
     close: () => {
       clearInterval(timer);
-      clear();
+      block.clear();
     },
   };
 }
 
 export function viewLines({ runnerId, encoder, stopped, jobs }: ViewState, columns: number): string[] {
   const doing = stopped !== null ? `stopped: ${stopped}` : jobs.length === 0 ? "waiting for jobs" : "";
-  const head = [runnerId, encoder, doing].filter((text) => text !== "").join(" · ");
-  return [head, ...jobs.flatMap(jobLines)].map((line) => cut(line, columns));
+  // Which encoder was said at the start: what a narrow terminal has no room for.
+  const head = [runnerId, doing, encoder].filter((text) => text !== "").join(" · ");
+  return [head, ...jobs.flatMap((job) => jobLines(job, columns))].map((line) => cut(plain(line), columns));
 }
 
-function jobLines({ fileId, progress, counts, storedBytes, lease }: RunningJob): string[] {
+function jobLines({ fileId, progress, counts, storedBytes, lease }: RunningJob, columns: number): string[] {
   const bytes = `in ${sizeText(counts.sourceBytes)} · out ${sizeText(storedBytes)}`;
   if (progress === null) return [`${fileId}  ${lease === null ? "claiming" : "probing"} · ${bytes}`];
+  const barColumns = Math.max(4, Math.min(BAR_COLUMNS, columns - FIGURE_COLUMNS));
   return [
     `${fileId}  ${progressText(progress)} · ${bytes}`,
-    ...progress.renditions.map(
-      ({ quality, percent, uploadedBytes }) =>
-        `  ${quality.padStart(5)} ${barText(percent / 100)} ${percentText(percent)} · ${sizeText(uploadedBytes)}`,
-    ),
+    ...progress.renditions.map(({ quality, percent, uploadedBytes }) => {
+      const bar = barText(percent / 100, barColumns);
+      return `  ${quality.padStart(5)} ${bar} ${percentText(percent)} · ${sizeText(uploadedBytes)}`;
+    }),
   ];
 }
 
@@ -77,9 +71,9 @@ export function progressText({ percent, fps, speed, etaSeconds }: EncodeProgress
 const percentText = (percent: number) => `${Math.floor(Math.min(100, Math.max(0, percent)))} %`.padStart(5);
 
 /** Floored, so that a full bar means done. */
-function barText(fraction: number): string {
-  const filled = Math.floor(Math.min(1, Math.max(0, fraction)) * BAR_COLUMNS);
-  return "━".repeat(filled) + "─".repeat(BAR_COLUMNS - filled);
+function barText(fraction: number, columns: number): string {
+  const filled = Math.floor(Math.min(1, Math.max(0, fraction)) * columns);
+  return "━".repeat(filled) + "─".repeat(columns - filled);
 }
 
 function clockText(seconds: number): string {
@@ -103,7 +97,14 @@ export function sizeText(sizeBytes: number): string {
   return `${value.toFixed(unit === 0 || value >= 99.95 ? 0 : 1)} ${UNITS[unit]}`;
 }
 
-/** All that is shown is one column a character. */
+const control = /\p{Cc}+/gu;
+/** What takes two columns or none, and what a string counts as two characters. */
+const uneven =
+  /[\p{M}\p{Cf}\u1100-\u115f\u231a-\u231b\u23e9-\u23f3\u25fd-\u25fe\u2614-\u27bf\u2b1b-\u2b55\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{10000}-\u{10ffff}]/gu;
+
+/** One line, one column a character: a reason may quote what a program said. */
+const plain = (text: string) => text.replace(control, " ").replace(uneven, "?");
+
 const cut = (line: string, columns: number) => (line.length <= columns ? line : `${line.slice(0, columns - 1)}…`);
 
 const PLAIN_EVERY_MS = 10_000;

@@ -162,11 +162,13 @@ async function main(): Promise<number> {
   const settings = settingsOrExit();
   const redact = redactor([settings.runnerToken, settings.pullToken]);
   // A log that nobody reads any more must not end the encode.
-  process.stdout.on("error", () => undefined);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   const write = (line: string) => void process.stdout.write(line);
   const board = createJobBoard(() => performance.now());
   let health: (() => RunnerHealth) | null = null;
   const view = createLiveView(process.stderr, () => viewOf(health?.() ?? null));
+  // However it ends, in haste too: what the shell says next begins where the block did.
+  process.once("exit", () => view.close());
   const log = createLog({ level: settings.logLevel, redact, beforeLine: () => view.clear(), write });
   const endings = listenForSignals(settings, log);
   let healthServer: HealthServer | null = null;
@@ -209,7 +211,6 @@ async function main(): Promise<number> {
     log.error({ err: error }, "the runner cannot go on");
     return exitCode.failed;
   } finally {
-    view.close();
     await healthServer?.close();
   }
 }

@@ -47,7 +47,7 @@ test("without its secrets every one that is missing is told, in words", () => {
 test("started without settings, it points to its help", () => {
   const main = fileURLToPath(new URL("main.ts", import.meta.url));
   const { status, stderr } = spawnSync(process.execPath, [main], { env: {}, encoding: "utf8" });
-  expect(status).toBe(1);
+  expect(status).toBe(2);
   expect(stderr).toContain("LUCID_AGENT_TOKEN is missing");
   expect(stderr).toContain("See node lucid-agent/main.ts --help");
 });

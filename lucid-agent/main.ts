@@ -50,5 +50,5 @@ try {
         ? (error.stack ?? error.message)
         : error;
   process.stderr.write(`lucid-agent: ${told}\n`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof ConfigError ? 2 : 1;
 }

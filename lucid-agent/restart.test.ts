@@ -164,7 +164,7 @@ test("--help tells every flag; wrong settings are named without their values", a
   expect(stdout).toContain("LUCID_AGENT_CALLBACK_SECRET");
   const env = { PATH: process.env.PATH, LUCID_AGENT_TOKEN: "short", LUCID_AGENT_CALLBACK_SECRET: "hush" };
   const refused = await run(node, [main, "--port", "70000"], { env }).catch((error) => error);
-  expect(refused.code).toBe(1);
+  expect(refused.code).toBe(2);
   for (const name of ["LUCID_AGENT_TOKEN", "LUCID_AGENT_CALLBACK_SECRET", "--port"]) {
     expect(refused.stderr).toContain(name);
   }

@@ -139,6 +139,7 @@ export const AppEventType = z.enum([
   "asset.evicted",
   "asset.restored",
   "asset.failed",
+  "asset.cancelled",
   "asset.deleted",
 ]);
 export type AppEventType = z.infer<typeof AppEventType>;

@@ -48,6 +48,7 @@ export const failurePolicy = {
   WASABI_FORBIDDEN: "fatal",
   PATH_REFUSED: "fatal",
   POISON_ASSET: "fatal",
+  CANCELLED: "fatal",
   STRAY_UPLOAD: "fatal",
   R2_STRANGER: "fatal",
   EGRESS_HIGH: "fatal",

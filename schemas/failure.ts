@@ -96,6 +96,10 @@ const table = {
   RUNNER_FAILED: failure("The runner failed", "Another attempt is made; see the runner's log."),
   OUTPUT_INCOMPLETE: failure("The encode is shorter than its source", "Another attempt is made."),
   POISON_ASSET: failure("The asset failed on several runners", "Look at the original; retry once it is understood."),
+  CANCELLED: failure(
+    "An operator cancelled the job",
+    "Nothing goes on by itself; a retry resumes it where it stopped.",
+  ),
   STEP_OVERDUE: failure("A step gave no sign in its time", "It is sent again by itself."),
   APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", "Check APP_WEBHOOK_URL."),
   BAD_MESSAGE: failure("A queue message could not be read", "See the dead letter and mend what sent it."),

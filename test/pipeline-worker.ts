@@ -184,6 +184,13 @@ export class Pipeline {
     return true;
   }
 
+  /** Messages of this kind that nobody has taken. */
+  waiting(type: string): Readonly<Record<string, unknown>>[] {
+    return this.#waiting.flatMap(({ body }) =>
+      body.type === type && body.fileId === this.fileId ? [{ ...body }] : [],
+    );
+  }
+
   /** The queue forgets the first message of this kind, also if it has been sent already. */
   lose(type: string): void {
     this.#toLose = type;

@@ -1,6 +1,7 @@
 /** A runner without ffmpeg: claims a pipeline's job over its socket and uploads made-up renditions, as the protocol has it. */
 import type { PartDigest } from "../schemas/checksum.ts";
 import type { FailureCode } from "../schemas/failure.ts";
+import type { Quality, RenditionPlan } from "../schemas/ladder.ts";
 import { ObjectFrame, type RunnerFrame } from "../schemas/runner-protocol.ts";
 import { compositeOf, hexOf, partRanges } from "../workers/stores/part-digest.ts";
 import { bodyOf, content, type Pipeline, wasabi } from "./pipeline-worker.ts";
@@ -33,17 +34,17 @@ async function connect(pipeline: Encoded, jobId: string) {
     }
     throw new Error(`${question.type}: no answer`);
   };
-  return { ask, close: () => webSocket.close() };
+  return { ask, heard: answers as readonly ObjectFrame[], close: () => webSocket.close() };
 }
 
 async function claim(pipeline: Encoded, runnerId: string) {
   const { jobId, generation } = await pipeline.asset();
   if (jobId === null) throw new Error("no job is offered");
-  const { ask, close } = await connect(pipeline, jobId);
+  const { ask, heard, close } = await connect(pipeline, jobId);
   const capabilities = { ffmpegVersion: "7", encoderReason: "" };
   const granted = await ask({ type: "claim", generation, runnerId, encoder: "libx264", capabilities });
   if (granted.type !== "granted") throw new Error("the claim was not granted");
-  return { ask, close, jobId, lease: granted.lease };
+  return { ask, heard, close, jobId, lease: granted.lease, archived: granted.archived };
 }
 
 /** Claims the job that is offered, and tells that it failed. */
@@ -55,12 +56,10 @@ export async function failEncode(pipeline: Pipeline, runnerId: string, code: Fai
 
 /** Claims the job that is offered, opens an upload, and is never heard of again. */
 export async function vanish(pipeline: Pipeline, runnerId: string): Promise<void> {
-  const { ask, close, jobId, lease } = await claim(pipeline, runnerId);
-  await ask({ type: "probed", lease, source: probe(360) });
-  const { key } = await opened(pipeline.door.openPart(jobId, lease, "360p"));
-  const uploadId = await wasabi.createMultipart(key);
-  await opened(pipeline.door.recordUpload(jobId, lease, "360p", { uploadId, partSizeBytes }));
-  close();
+  const job = await claim(pipeline, runnerId);
+  await job.ask({ type: "probed", lease: job.lease, source: probe(360) });
+  await openUpload(pipeline, job, "360p");
+  job.close();
 }
 
 /**
@@ -68,25 +67,58 @@ export async function vanish(pipeline: Pipeline, runnerId: string): Promise<void
  * @param rounds of different bytes: an encode is never quite the same twice
  */
 export async function encode(pipeline: Encoded, { height = 360, sizeBytes = 1_000, round = 1 } = {}): Promise<void> {
-  const { ask, close, jobId, lease } = await claim(pipeline, "runner-1");
-  const planned = await ask({ type: "probed", lease, source: probe(height) });
-  if (planned.type !== "ladder") throw new Error("no ladder was planned");
-  for (const [index, { quality, width, height: lines }] of planned.renditions.entries()) {
-    const { key } = await opened(pipeline.door.openPart(jobId, lease, quality));
-    const uploadId = await wasabi.createMultipart(key);
-    await opened(pipeline.door.recordUpload(jobId, lease, quality, { uploadId, partSizeBytes }));
-    const bytes = content(sizeBytes + index, round * 10 + index);
-    const parts: PartDigest[] = [];
-    for (const { n, from, sizeBytes: length } of partRanges(bytes.length, partSizeBytes)) {
-      const part = bytes.slice(from, from + length);
-      const etag = await wasabi.uploadPart(key, uploadId, { n, sizeBytes: length, body: bodyOf(part) });
-      parts.push({ n, sizeBytes: length, etag, md5: await hash("MD5", part), sha256: await hash("SHA-256", part) });
-    }
-    const composite = await compositeOf(parts.map(({ sha256 }) => sha256));
-    const made = { width, height: lines, frames: 500, durationSeconds: 20, sizeBytes: bytes.length };
-    await ask({ type: "uploaded", lease, quality, ...made, partSizeBytes, composite, parts });
+  const job = await claim(pipeline, "runner-1");
+  for (const [index, plan] of (await planned(job, height)).entries()) {
+    await upload(pipeline, job, plan, content(sizeBytes + index, round * 10 + index));
   }
-  close();
+  job.close();
+}
+
+/** Claims the job, uploads some of its renditions, and has a part of every other one in Wasabi when this resolves. */
+export async function encodeInPart(pipeline: Encoded, whole: readonly Quality[], height: number) {
+  const job = await claim(pipeline, "runner-1");
+  for (const plan of await planned(job, height)) {
+    if (whole.includes(plan.quality)) {
+      await upload(pipeline, job, plan, content(1_000));
+    } else {
+      const { key, uploadId } = await openUpload(pipeline, job, plan.quality);
+      await wasabi.uploadPart(key, uploadId, { n: 1, sizeBytes: 1_000, body: bodyOf(content(1_000)) });
+    }
+  }
+  return job;
+}
+
+type Claimed = Awaited<ReturnType<typeof claim>>;
+
+async function planned({ ask, lease }: Claimed, height: number): Promise<RenditionPlan[]> {
+  const answer = await ask({ type: "probed", lease, source: probe(height) });
+  if (answer.type !== "ladder") throw new Error("no ladder was planned");
+  return answer.renditions;
+}
+
+async function openUpload({ door }: Encoded, { jobId, lease }: Claimed, quality: Quality) {
+  const { key } = await opened(door.openPart(jobId, lease, quality));
+  const uploadId = await wasabi.createMultipart(key);
+  await opened(door.recordUpload(jobId, lease, quality, { uploadId, partSizeBytes }));
+  return { key, uploadId };
+}
+
+async function upload(
+  pipeline: Encoded,
+  job: Claimed,
+  { quality, width, height }: RenditionPlan,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
+  const { key, uploadId } = await openUpload(pipeline, job, quality);
+  const parts: PartDigest[] = [];
+  for (const { n, from, sizeBytes: length } of partRanges(bytes.length, partSizeBytes)) {
+    const part = bytes.slice(from, from + length);
+    const etag = await wasabi.uploadPart(key, uploadId, { n, sizeBytes: length, body: bodyOf(part) });
+    parts.push({ n, sizeBytes: length, etag, md5: await hash("MD5", part), sha256: await hash("SHA-256", part) });
+  }
+  const composite = await compositeOf(parts.map(({ sha256 }) => sha256));
+  const made = { width, height, frames: 500, durationSeconds: 20, sizeBytes: bytes.length };
+  await job.ask({ type: "uploaded", lease: job.lease, quality, ...made, partSizeBytes, composite, parts });
 }
 
 async function opened<Answer extends { ok: boolean }>(asked: Promise<Answer>): Promise<Answer & { ok: true }> {

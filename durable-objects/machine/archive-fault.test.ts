@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { AssetEvent } from "../../schemas/event.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
+import { originalKey } from "../../schemas/key.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
 import { upload } from "../../test/simulation/asset-sample.ts";
 import { reach } from "../../test/simulation/reach.ts";
@@ -48,6 +49,22 @@ describe("the original", () => {
     world.run.apply(deferred(world, "ORIGINAL_MISSING"));
     expect(commandTypes(world.run.apply({ type: "UploadNoticed", upload }))).toEqual(["ArchiveOriginal"]);
     expect(jobOf(world).archive).toMatchObject({ op: 2, phase: "queued", problem: null });
+  });
+
+  test("that was complete before a cancel reached its consumer is recorded, and nobody is offered the job", () => {
+    const world = reach("received");
+    world.run.apply({ type: "CancelRequested" });
+    expect([world.run.status, jobOf(world).archive.problem?.code]).toEqual(["cancelled", "CANCELLED"]);
+    expect(world.run.nextTimer()).toBeNull();
+    const { sizeBytes } = upload;
+    const about = { key: originalKey(upload), sizeBytes, etag: "e".repeat(32), sha256: null };
+    const fact: AssetEvent = { type: "OriginalArchived", op: jobOf(world).archive.op, ...about };
+    expect(world.run.apply({ ...fact, op: 2 }).verdict).toBe("ignored");
+    expect(commandTypes(world.run.apply(fact))).toEqual([]);
+    expect(world.run.asset.original).toMatchObject(about);
+    expect([jobOf(world).archive.problem, jobOf(world).transcode.problem?.code]).toEqual([null, "CANCELLED"]);
+    expect(world.run.announcements).toEqual(["asset.cancelled", "asset.archived"]);
+    expect(commandTypes(world.tell({ type: "RetryRequested" }))).toEqual(["EnqueueTranscode"]);
   });
 
   test("of another size fails at once", () => {

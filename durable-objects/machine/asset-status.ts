@@ -30,13 +30,14 @@ export function phaseToAnnounce(
       return announced === "asset.evicted" ? null : "asset.evicted";
     case "failed":
       return "asset.failed";
+    case "cancelled":
+      return "asset.cancelled";
     case "deleted":
       return "asset.deleted";
     case "received":
     case "archived":
     case "transcoding":
     case "distributing":
-    case "cancelled":
     case "deleting":
       return null;
   }

@@ -163,10 +163,32 @@ describe("an encode", () => {
     world.settle();
     expect(world.run.status).toBe("cancelled");
     expect(renditionOf(world.run.asset, "360p")?.state).toBe("archived");
+    expect(jobOf(world).transcode.problem).toMatchObject({ code: "CANCELLED", retryable: false });
+    expect(world.run.announcements.at(-1)).toBe("asset.cancelled");
     world.tell({ type: "RetryRequested" });
+    expect(jobOf(world).transcode.problem).toBeNull();
     world.settle();
     expect(world.run.status).toBe("distributed");
     expect(renditionOf(world.run.asset, "360p")?.step.op).toBe(1);
+  });
+
+  test("cancelled when all is uploaded stays so, places nothing more, and needs no runner when retried", () => {
+    const world = reach("transcoding");
+    const isUploaded = () =>
+      world.run.asset.renditions.every(({ state }) => state === "uploaded" || state === "archived");
+    while (world.run.asset.renditions.length === 0 || !isUploaded()) world.flow();
+    world.tell({ type: "CancelRequested" });
+    const copies = () => world.run.asset.renditions.flatMap((rendition) => rendition.copies);
+    const before = copies().length;
+    world.settle();
+    expect(world.run.status).toBe("cancelled");
+    expect(world.run.asset.renditions.map(({ state }) => state)).toEqual(["archived", "archived", "archived"]);
+    expect(copies()).toHaveLength(before);
+    world.tell({ type: "RetryRequested" });
+    expect(jobOf(world).state).toBe("encoded");
+    world.settle();
+    expect(world.run.status).toBe("distributed");
+    expect(copies().length).toBeGreaterThan(before);
   });
 });
 

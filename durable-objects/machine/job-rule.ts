@@ -69,19 +69,20 @@ function withoutTries(draft: Draft): Draft {
 
 const holdsLease = (job: Job, lease: string) => job.lease?.token === lease;
 
+/** @returns false for a late or repeated fact */
+function noteOriginal({ asset, stamp }: Draft, job: Job, event: EventOf<"OriginalArchived">): boolean {
+  if (event.op !== job.archive.op || asset.original !== null) return false;
+  const { key, sizeBytes, etag, sha256 } = event;
+  asset.original = { key, sizeBytes, etag, sha256, verifiedAtMs: stamp.atMs };
+  return true;
+}
+
 export const recordOriginal: JobRule<"OriginalArchived"> = {
   name: "recordOriginal",
   says: "The original is verified in Wasabi: the job is offered to runners.",
   to: ["archived"],
   run(draft, job, event) {
-    if (event.op !== job.archive.op || draft.asset.original !== null) return "ignored";
-    draft.asset.original = {
-      key: event.key,
-      sizeBytes: event.sizeBytes,
-      etag: event.etag,
-      sha256: event.sha256,
-      verifiedAtMs: draft.stamp.atMs,
-    };
+    if (!noteOriginal(draft, job, event)) return "ignored";
     clock.succeed(job.archive);
     job.transcodeFailures = [];
     offer(draft, job);
@@ -269,13 +270,30 @@ export const resumeJob: JobRule<"RetryRequested"> = {
 
 export const cancelJob: JobRule<"CancelRequested"> = {
   name: "cancelJob",
-  says: "An operator stops the job; what is archived stays.",
+  says: "An operator stops the job: the runner is told, unfinished uploads are aborted, and what is archived stays.",
   to: ["cancelled"],
   run(draft, job) {
     endLease(draft, job, "cancelled", "The job was cancelled.");
     clock.close(job.archive);
     clock.close(job.transcode);
+    // Whatever troubled it before is nobody's trouble any more.
+    job.archive.problem = null;
+    const stopped = draft.asset.original === null ? job.archive : job.transcode;
+    clock.failStep(stopped, "CANCELLED", "An operator cancelled the job. A retry resumes it where it stopped.", draft);
     job.state = "cancelled";
+    return "applied";
+  },
+};
+
+/** Whoever completed it could not be called back: bytes that nobody knew of would be paid for for ever. */
+export const keepOriginal: JobRule<"OriginalArchived"> = {
+  name: "keepOriginal",
+  says: "The original was complete before the cancel reached its consumer: it is recorded, and nothing is offered.",
+  to: [],
+  run(draft, job, event) {
+    if (!noteOriginal(draft, job, event)) return "ignored";
+    job.transcode.problem = job.archive.problem;
+    clock.succeed(job.archive);
     return "applied";
   },
 };

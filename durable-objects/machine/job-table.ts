@@ -76,7 +76,7 @@ export const jobTable: Table<JobState, Job, JobEvent> = {
     RetryRequested: job.resumeJob,
     CancelRequested: job.cancelJob,
   },
-  cancelled: { ...late, LadderArchived: job.finishJob, RetryRequested: job.resumeJob },
+  cancelled: { ...late, OriginalArchived: job.keepOriginal, RetryRequested: job.resumeJob },
   deleting: { ...late, DeleteRequested: ignore, UndeleteRequested: job.undelete, GraceElapsed: job.entomb },
   deleted: { ...late, PriorityChanged: ignore, DeleteRequested: ignore },
 };

@@ -329,7 +329,7 @@ function settle(draft: Draft, jobBefore: StoredAsset["job"]["state"] | null): vo
   endFinishedLease(draft);
   stopLeaselessEncoding(draft);
   const { renditions } = draft.asset;
-  const finishing = ["archived", "transcoding", "failed", "cancelled"].includes(job.state);
+  const finishing = ["archived", "transcoding", "failed"].includes(job.state);
   if (finishing && renditions.length > 0 && renditions.every(({ state }) => state === "archived")) {
     toJob(draft, { type: "LadderArchived" });
   }

@@ -150,3 +150,21 @@ test("it explains and changes nothing", () => {
   explain(loadAssetState(before), termsOf(), run.nowMs);
   expect(JSON.stringify(run.asset)).toBe(before);
 });
+
+test("of a job that was cancelled, what is not made says so", () => {
+  const waiting = reach("received");
+  waiting.tell({ type: "CancelRequested" });
+  expect(why(waiting, "wasabi", "original")).toMatchObject({
+    because: "The original was never verified in Wasabi, and nobody looks for it any more.",
+    next: null,
+    blockedBy: expect.stringMatching(/^CANCELLED: An operator/),
+  });
+  const encoding = reach("transcoding");
+  while (encoding.run.asset.renditions.length === 0) encoding.flow();
+  encoding.tell({ type: "CancelRequested" });
+  expect(why(encoding, "wasabi", "360p")).toMatchObject({
+    because: "It is to be encoded: no runner is at it.",
+    next: null,
+    blockedBy: expect.stringMatching(/^CANCELLED: An operator/),
+  });
+});

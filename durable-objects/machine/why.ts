@@ -45,7 +45,7 @@ function whyOriginal(asset: StoredAsset): Why {
     key: originalKey(asset),
     since: null,
     because:
-      job.state === "failed"
+      job.state === "failed" || job.state === "cancelled"
         ? "The original was never verified in Wasabi, and nobody looks for it any more."
         : "The original has been announced and is not verified in Wasabi yet.",
     next: ending(asset) ?? next("it is looked for again", job.archive.deadlineAtMs),
@@ -72,7 +72,7 @@ function whyArchived(asset: StoredAsset, rendition: StoredRendition): Why {
     because: archiveReason[state],
     lastAccessAt: null,
     next: ending(asset) ?? attempt(step),
-    blockedBy: troubleOf(step),
+    blockedBy: troubleOf(step) ?? (state === "wanted" || state === "failed" ? troubleOf(asset.job.transcode) : null),
   };
 }
 

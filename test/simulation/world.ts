@@ -57,6 +57,7 @@ export class World {
   readonly healthy: Runner = { id: "healthy", lease: null, probed: false };
   readonly #height: number;
   readonly #parts: number;
+  #originalCopied = false;
   #serial = 0;
 
   /** @param parts of whatever is copied; 0: one message moves it whole */
@@ -168,6 +169,8 @@ export class World {
         return this.edge.has(command.key);
       case "RestoreArchive":
         return this.wasabi.has(command.key);
+      case "ArchiveOriginal":
+        return this.#originalCopied;
       default:
         return false;
     }
@@ -211,6 +214,7 @@ export class World {
             { type: "StepDeferred", step, op, code: "ORIGINAL_MISSING", message: "Not there.", retryAfterMs: null },
           ];
         }
+        this.#originalCopied = true;
         return [
           {
             type: "OriginalArchived",

@@ -1,4 +1,7 @@
-/** What an operator orders for one asset: its proxies on R2 or off it, or kept there until a time; and why each copy is there. */
+/**
+ * What an operator orders for one asset: its proxies on R2 or off it, or kept there until a time, or no more work on it; and
+ * why each copy is where it is.
+ */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import type { TokenClaims } from "../../schemas/api.ts";
 import { Asset } from "../../schemas/asset.ts";
@@ -34,10 +37,18 @@ interface Order {
   detail: Record<string, unknown>;
   /** Whether an asset is as was asked, so that one that had nothing to do is no refusal. */
   isMet(asset: Asset): boolean;
+  /** To an asset that took nothing of it, and is not as was asked. */
+  refuse?(asset: Asset): Refusal;
 }
 
-/** @returns the asset as it is then @throws Refusal NOT_READY when it took nothing of it, and is not as was asked */
-async function give({ env, caller, requestId, asset }: Operator, { action, events, detail, isMet }: Order) {
+const tookNothing = ({ state }: Asset) =>
+  new Refusal("NOT_READY", `The asset is ${state}, and took nothing of the order.`);
+
+/** @returns the asset as it is then @throws Refusal when it took nothing of it, and is not as was asked */
+async function give(
+  { env, caller, requestId, asset }: Operator,
+  { action, events, detail, isMet, refuse = tookNothing }: Order,
+) {
   const by = operatorName(caller);
   const { clientName, projectName, fileId } = asset;
   const at = new Date(decisionNowMs(env)).toISOString();
@@ -53,9 +64,7 @@ async function give({ env, caller, requestId, asset }: Operator, { action, event
   await noteOutcome(env.CATALOGUE, line, { ...detail, taken }).catch((error: unknown) =>
     log({ event: "audit.outcome-unnoted", fileId, action }, error),
   );
-  if (taken === 0 && !isMet(after)) {
-    throw new Refusal("NOT_READY", `The asset is ${after.state}, and took nothing of the order.`);
-  }
+  if (taken === 0 && !isMet(after)) throw refuse(after);
   return after;
 }
 
@@ -141,6 +150,24 @@ export const unpinAsset = route({
     const asset = await assetFor(env, caller, fileId);
     const events: AssetEvent[] = [{ type: "PinChanged", untilMs: null }];
     const order = { action: "asset.unpinned", events, detail: {}, isMet: isThere };
+    return reply(200, await give({ env, caller, requestId, asset }, order));
+  },
+});
+
+export const cancelAsset = route({
+  ...asking,
+  path: path("cancel"),
+  summary:
+    "Stops the job, its runner's encode included. What is archived stays; a retry goes on from there. 409 once every rendition is made.",
+  async handle({ env, caller, requestId }, { params: { fileId } }) {
+    const asset = await assetFor(env, caller, fileId);
+    const order: Order = {
+      action: "asset.cancelled",
+      events: [{ type: "CancelRequested" }],
+      detail: { state: asset.state },
+      isMet: ({ state }) => state === "cancelled",
+      refuse: ({ state }) => new Refusal("CONFLICT", `The asset is ${state}: there is no job left to cancel.`),
+    };
     return reply(200, await give({ env, caller, requestId, asset }, order));
   },
 });

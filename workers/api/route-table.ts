@@ -3,7 +3,7 @@ import { z } from "zod";
 import { alerts, prioritizeAsset, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
-import { assetWhy, evictAsset, pinAsset, promoteAsset, unpinAsset } from "./asset-order.ts";
+import { assetWhy, cancelAsset, evictAsset, pinAsset, promoteAsset, unpinAsset } from "./asset-order.ts";
 import {
   deadLetters,
   discardDeadLetter,
@@ -43,6 +43,7 @@ export const routes: readonly Route[] = [
   agentCallback,
   retryAsset,
   prioritizeAsset,
+  cancelAsset,
   promoteAsset,
   evictAsset,
   pinAsset,
