@@ -130,6 +130,15 @@ export const CheckEditorCopy = z.object({
 
 export const RemoveEditorCopy = z.object({ ...copyBase, type: z.literal("RemoveEditorCopy"), key: EditorKey });
 
+/** For the ledger of egress: what the lease of this generation read of the original on this UTC day, told once. */
+export const CountSourceRead = z.object({
+  ...base,
+  type: z.literal("CountSourceRead"),
+  generation: z.int().positive(),
+  day: z.iso.date(),
+  bytes: SizeBytes,
+});
+
 export const PublishCatalogue = z.object({ ...base, type: z.literal("PublishCatalogue"), asset: Asset });
 
 export const AppEventType = z.enum([
@@ -165,6 +174,7 @@ export const Command = z.discriminatedUnion("type", [
   PlaceEditorCopy,
   CheckEditorCopy,
   RemoveEditorCopy,
+  CountSourceRead,
   PublishCatalogue,
   NotifyApp,
 ]);
@@ -200,6 +210,7 @@ const queueByType: Readonly<Record<Command["type"], QueueName>> = {
   PlaceEditorCopy: "lucidlink",
   CheckEditorCopy: "lucidlink",
   RemoveEditorCopy: "lucidlink",
+  CountSourceRead: "catalogue",
   PublishCatalogue: "catalogue",
   NotifyApp: "app-webhook",
 };

@@ -62,7 +62,7 @@ export const AssetEvent = z.discriminatedUnion("type", [
     runnerId: z.string(),
     encoder: z.string(),
   }),
-  z.object({ type: z.literal("LeaseRenewed"), lease }),
+  z.object({ type: z.literal("LeaseRenewed"), lease, sourceBytes }),
   z.object({ type: z.literal("SourceProbed"), lease, source: SourceProbe }),
   z.object({
     type: z.literal("UploadOpened"),

@@ -52,9 +52,9 @@ const gentle: Acts = {
     const timer = world.run.nextTimer();
     if (timer !== null && timer.atMs > world.run.nowMs) expect(world.tell(timer.event).verdict).toBe("ignored");
   },
-  renew: (world, { a }) => {
+  renew: (world, { a, b }) => {
     const lease = chosen(world.runners, a)?.lease;
-    if (lease) world.tell({ type: "LeaseRenewed", lease });
+    if (lease) world.tell({ type: "LeaseRenewed", lease, ...(b % 2 === 0 ? {} : { sourceBytes: b }) });
   },
   release: (world, { a }) => {
     const lease = chosen(world.runners, a)?.lease;

@@ -91,6 +91,7 @@ export class World {
       case "PublishCatalogue":
       case "NotifyApp":
       case "EndLease":
+      case "CountSourceRead":
         return;
       case "AbortUpload":
       case "AbortEdgeUpload":
