@@ -54,6 +54,7 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "ArchiveLost":
     case "CopyPlaced":
     case "CopyRemoved":
+    case "RemovalCalledOff":
     case "ProxyRequested":
     case "ProxyAccessed":
     case "RetentionElapsed":

@@ -111,6 +111,8 @@ export const RemoveEdgeCopy = z.object({
   key: EdgeKey,
   /** Re-verified by HEAD just before the removal; null only for an asset that is deleted or a superseded job. */
   archive: ArchivedProxy.nullable(),
+  /** A pin of its project, given since this was asked for, keeps it. Messages sent before that was known say no. */
+  keepIfPinned: z.boolean().default(false),
 });
 
 export const PlaceEditorCopy = z.object({

@@ -11,6 +11,7 @@ const late = {
   SourceReplaced: ignore,
   CopyPlaced: ignore,
   CopyRemoved: ignore,
+  RemovalCalledOff: ignore,
   ProxyRequested: ignore,
   ProxyAccessed: ignore,
   RetentionElapsed: ignore,
@@ -65,6 +66,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
   removing: {
     ...late,
     CopyRemoved: copy.recordRemoved,
+    RemovalCalledOff: copy.stay,
     ProxyRequested: retention.promoteLater,
     ProxyAccessed: retention.returnLater,
     EvictionRequested: retention.evictForGood,

@@ -156,7 +156,11 @@ describe("an eviction of what is on its way to R2", () => {
   test("ends with nothing on R2, whether the copy was made meanwhile or not", () => {
     for (const made of [true, false]) {
       const world = coming();
-      if (made) world.take(world.commands.findIndex(({ type }) => type === "PlaceEdgeCopy"), "succeed");
+      if (made)
+        world.take(
+          world.commands.findIndex(({ type }) => type === "PlaceEdgeCopy"),
+          "succeed",
+        );
       expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("applied");
       expect(edgeCopy(world).state).toBe("removing");
       settled(world);
@@ -213,6 +217,48 @@ describe("an eviction of what is on its way to R2", () => {
     const { jobId } = edgeCopy(world);
     world.tell({ type: "ArchiveLost", quality, jobId, message: "Gone." });
     expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("ignored");
+  });
+});
+
+describe("a removal that is called off by its project's pin", () => {
+  test("leaves the copy as it was", () => {
+    const world = reach("distributed");
+    const before = edgeCopy(world);
+    world.run.advance(31 * dayMs);
+    expect(elapse(world, 30)).toBe("applied");
+    world.projectPinned = true;
+    settled(world);
+    const { placedAtMs, sizeBytes, lastAccessAtMs } = before;
+    expect(edgeCopy(world)).toMatchObject({ state: "placed", placedAtMs, sizeBytes, lastAccessAtMs });
+    expect(edgeCopy(world).step).toMatchObject({ phase: "idle", problem: null });
+    expect(world.run.announcements).not.toContain("asset.evicted");
+  });
+
+  test("counts once: of an older removal, or about other bytes, it changes nothing", () => {
+    const world = reach("distributed");
+    const { jobId, step, sizeBytes } = edgeCopy(world);
+    const sha256 = world.run.asset.renditions[0]?.sha256;
+    if (sizeBytes === null || sha256 == null) throw new Error("the copy is not proven");
+    const said = { type: "RemovalCalledOff", tier: "r2", quality, jobId, etag: null, sizeBytes, sha256 } as const;
+    expect(world.tell({ ...said, op: step.op }).verdict).toBe("ignored");
+    world.tell({ type: "EvictionRequested", quality });
+    expect(world.tell({ ...said, op: step.op }).verdict).toBe("ignored");
+    expect(world.tell({ ...said, op: step.op + 1, sizeBytes: sizeBytes + 1 }).verdict).toBe("rejected");
+    expect(edgeCopy(world).state).toBe("removing");
+    expect(world.tell({ ...said, op: step.op + 1 }).verdict).toBe("applied");
+    expect(edgeCopy(world).state).toBe("placed");
+  });
+
+  test("is none once the asset is deleted", () => {
+    const world = reach("distributed");
+    world.tell({ type: "EvictionRequested", quality });
+    world.projectPinned = true;
+    world.tell({ type: "DeleteRequested" });
+    world.run.advance(world.run.policy.deleteGraceMs);
+    world.tell({ type: "GraceElapsed" });
+    world.settle();
+    expect(edgeCopy(world).state).toBe("evicted");
+    expect(world.edge.size).toBe(0);
   });
 });
 

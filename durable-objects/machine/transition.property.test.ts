@@ -77,6 +77,9 @@ const gentle: Acts = {
     const untilMs = b % 3 === 0 ? null : world.run.nowMs + a * 1_000;
     world.tell({ type: "PinChanged", untilMs });
   },
+  pinProject: (world, { a }) => {
+    world.projectPinned = a % 2 === 0;
+  },
   notice: (world) => void world.tell({ type: "UploadNoticed", upload }),
   stale: (world, act) => void world.tell(staleFact(world, act)),
   delete: (world) => void world.tell({ type: "DeleteRequested" }),

@@ -195,6 +195,7 @@ function route(draft: Draft, event: AssetEvent): Verdict {
       return changePin(draft, event);
     case "CopyPlaced":
     case "CopyRemoved":
+    case "RemovalCalledOff":
     case "ProxyAccessed":
       return routeCopy(draft, event.quality, event.tier, event);
     case "RetentionElapsed":
