@@ -9,6 +9,8 @@ export interface Relay {
   span: ByteSpan;
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
+  /** Ends the body from outside, by its tier; null where the tier offers no way. */
+  giveUp: ((cause: Error) => void) | null;
   onBytes(count: number): void;
   /** Tiers answered and broke off until no more are asked. */
   onExhausted(cause: unknown): void;
@@ -25,6 +27,12 @@ const MOST_RESUMPTIONS = 3;
 /** A source that has supplied so much works: its next fault is the first of its kind. */
 const PROGRESS_BYTES = 8 * 1024 * 1024;
 
+/**
+ * What a small one may take in all: whether its tier is silent or its viewer does not read cannot be told from outside. Below
+ * some 2 KB/s nobody watches anything.
+ */
+const SMALL_MS = 120_000;
+
 /** What a seeking player asks for at a time: asked for again, it is answered by the tier that works. */
 export const SMALL_BYTES = 256 * 1024;
 
@@ -40,7 +48,7 @@ export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relaye
   if (lengthBytes <= SMALL_BYTES) {
     // Past our own code, which would cost more than the bytes do.
     relay.onBytes(lengthBytes);
-    void first.pipeTo(writable).catch((error: unknown) => relay.onBroken(error));
+    void pass(first, writable, relay.giveUp).catch((error: unknown) => relay.onBroken(error));
     return { stream: readable, ended: null };
   }
   const writer = writable.getWriter();
@@ -49,6 +57,18 @@ export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relaye
     return writer.abort(error).catch(() => undefined);
   });
   return { stream: readable, ended };
+}
+
+/** R2 offers no way, and a signal for the pipe would cost each of its answers a tenth more: they are not watched. */
+function pass(
+  first: ReadableStream<Uint8Array>,
+  writable: WritableStream<Uint8Array>,
+  giveUp: Relay["giveUp"],
+): Promise<void> {
+  const piped = first.pipeTo(writable);
+  if (giveUp === null) return piped;
+  const timer = setTimeout(() => giveUp(new Error(`it did not end within ${SMALL_MS} ms`)), SMALL_MS);
+  return piped.finally(() => clearTimeout(timer));
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
