@@ -9,7 +9,8 @@ async function serve(status: number, shortBy = 0) {
     const { range = "" } = request.headers;
     asked.push(range);
     const [, from = "0", to = "0"] = /^bytes=(\d+)-(\d+)$/.exec(range) ?? [];
-    response.writeHead(status).end(Buffer.alloc(Number(to) - Number(from) + 1 - shortBy));
+    const body = Buffer.alloc(Number(to) - Number(from) + 1 - shortBy);
+    response.writeHead(status, { "content-length": body.length }).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
@@ -40,6 +41,15 @@ test.each([
   const { target } = await serve(status, shortBy);
   await expect(closedLoop(target, { connections: 2, seconds: 0.1 })).rejects.toThrow("was answered");
   await expect(openLoop(target, { perSecond: 100, seconds: 0.1 })).rejects.toThrow("was answered");
+});
+
+test("a server that goes away ends the run", async () => {
+  const server = createServer((request) => request.socket.destroy());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const target = { url, sizeBytes: 1_000, rangeBytes: 10 };
+  await expect(closedLoop(target, { connections: 2, seconds: 0.1 })).rejects.toThrow("was closed");
 });
 
 test("percentiles are by nearest rank", () => {

@@ -1,6 +1,6 @@
 /** Asks for ranges of one URL over connections that are kept: as fast as answers come, or at a rate of its own. */
-import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openRangeConnection, type RangeConnection } from "./range-connection.ts";
 
 export interface RangeTarget {
   url: string;
@@ -8,28 +8,27 @@ export interface RangeTarget {
   rangeBytes: number;
 }
 
-const requestTimeoutMs = 60_000;
+/** Connections that wait for their next request: opened as they are needed, all closed at the end. */
+function connectionPool({ url }: RangeTarget) {
+  const all: RangeConnection[] = [];
+  const idle: RangeConnection[] = [];
+  return {
+    take: () => {
+      const connection = idle.pop() ?? openRangeConnection(url);
+      if (!all.includes(connection)) all.push(connection);
+      return connection;
+    },
+    giveBack: (connection: RangeConnection) => idle.push(connection),
+    close: () => {
+      for (const connection of all) connection.close();
+    },
+  };
+}
 
-/** One range anywhere in the file. @returns its bytes' count @throws for any answer but exactly that range */
-function readRange({ url, sizeBytes, rangeBytes }: RangeTarget, agent: Agent): Promise<void> {
+/** One range anywhere in the file. @throws for any answer but exactly that range */
+async function readRange({ sizeBytes, rangeBytes }: RangeTarget, connection: RangeConnection): Promise<void> {
   const from = Math.floor(Math.random() * (sizeBytes - rangeBytes));
-  const range = `bytes=${from}-${from + rangeBytes - 1}`;
-  return new Promise((resolve, reject) => {
-    const asked = request(url, { agent, headers: { range }, timeout: requestTimeoutMs }, (response) => {
-      let bytes = 0;
-      response.on("data", (piece: Buffer) => {
-        bytes += piece.length;
-      });
-      response.on("error", reject);
-      response.on("end", () => {
-        if (response.statusCode === 206 && bytes === rangeBytes) resolve();
-        else reject(new Error(`${range} was answered ${response.statusCode} with ${bytes} bytes`));
-      });
-    });
-    asked.on("timeout", () => asked.destroy(new Error("no answer in time")));
-    asked.on("error", reject);
-    asked.end();
-  });
+  await connection.read(from, from + rangeBytes - 1);
 }
 
 /** @returns requests per second, by that many clients who each wait for their answer before they ask again */
@@ -37,13 +36,14 @@ export async function closedLoop(
   target: RangeTarget,
   { connections, seconds }: { connections: number; seconds: number },
 ): Promise<number> {
-  const agent = new Agent({ keepAlive: true, maxSockets: connections });
+  const pool = connectionPool(target);
   const startedAtMs = performance.now();
   const endsAtMs = startedAtMs + seconds * 1_000;
   let count = 0;
   const client = async () => {
+    const connection = pool.take();
     while (performance.now() < endsAtMs) {
-      await readRange(target, agent);
+      await readRange(target, connection);
       count += 1;
     }
   };
@@ -51,7 +51,7 @@ export async function closedLoop(
     await Promise.all(Array.from({ length: connections }, client));
     return (count * 1_000) / (performance.now() - startedAtMs);
   } finally {
-    agent.destroy();
+    pool.close();
   }
 }
 
@@ -64,7 +64,7 @@ export async function openLoop(
   target: RangeTarget,
   { perSecond, seconds }: { perSecond: number; seconds: number },
 ): Promise<number[]> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 256 });
+  const pool = connectionPool(target);
   const startedAtMs = performance.now();
   const count = Math.max(1, Math.floor(perSecond * seconds));
   const tookMs: number[] = [];
@@ -74,8 +74,10 @@ export async function openLoop(
       const dueAtMs = startedAtMs + (index * 1_000) / perSecond;
       const waitMs = dueAtMs - performance.now();
       if (waitMs > 0) await sleep(waitMs);
-      const asking = readRange(target, agent).then(() => {
+      const connection = pool.take();
+      const asking = readRange(target, connection).then(() => {
         tookMs.push(performance.now() - dueAtMs);
+        pool.giveBack(connection);
       });
       // Told below, with all others.
       asking.catch(() => undefined);
@@ -84,7 +86,7 @@ export async function openLoop(
     await Promise.all(underway);
     return tookMs.sort((a, b) => a - b);
   } finally {
-    agent.destroy();
+    pool.close();
   }
 }
 

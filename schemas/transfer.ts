@@ -10,8 +10,8 @@ import { EdgeKey, OriginalKey, ProxyKey } from "./key.ts";
 export const UploadId = z.string().min(1).max(2048);
 export type UploadId = z.infer<typeof UploadId>;
 
-/** A consumer moves the parts of one message side by side, and has six connections. */
-export const mostPartsPerMessage = 4;
+/** What a consumer moves in far less than its 15 minutes, a few at a time. */
+export const mostPartsPerMessage = 8;
 
 const PartNumbers = z.array(PartNumber).min(1).max(mostPartsPerMessage);
 

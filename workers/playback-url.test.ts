@@ -65,8 +65,9 @@ test("a download that was not granted is refused", async () => {
   await expect(verifyPlaybackUrl(url, keys, nowMs)).rejects.toMatchObject({ code: "BAD_SIGNATURE" });
 });
 
-test.each(forgeries)("refuses %s with 403", async (_name, forge) => {
+test.each(forgeries)("refuses %s with 403, also of a URL that was just used", async (_name, forge) => {
   const url = new URL(await sign());
+  await verifyPlaybackUrl(url, keys, nowMs);
   forge(url);
   await expect(verifyPlaybackUrl(url, keys, nowMs)).rejects.toMatchObject({ code: "BAD_SIGNATURE", status: 403 });
 });

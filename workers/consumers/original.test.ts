@@ -82,7 +82,7 @@ test("a large original is copied by parts; one that is replaced meanwhile starts
   await wasabi.abortMultipart(command.key, replaced.plan?.uploadId ?? "");
 
   const { facts, calls, plan } = await runStages(command, archiveOriginal, {}, workbench);
-  expect(plan).toMatchObject({ tier: "wasabi", parts: 1, partsPerMessage: 3 });
+  expect(plan).toMatchObject({ tier: "wasabi", parts: 1, partsPerMessage: 6 });
   expect(facts.at(-1)).toMatchObject({ type: "OriginalArchived", sizeBytes: bytes.length, sha256: null });
   expect(calls).toContain("claim complete");
   const copy = await wasabi.head(command.key);
@@ -120,7 +120,7 @@ test.each([
 ])(
   "an original at a URL comes in by parts, %s",
   async (_name, announced) => {
-    const bytes = content(5 * partSizeBytes + 1_234_567);
+    const bytes = content(8 * partSizeBytes + 1_234_567);
     const command = await ingestCommand(bytes, announced ? await hash("SHA-256", bytes) : null);
     const { facts, plan } = await runStages(command, ingestOriginal, {}, smallParts);
     const slices = partRanges(bytes.length, partSizeBytes).map(({ from, sizeBytes }) =>
@@ -128,8 +128,8 @@ test.each([
     );
     const etag = await multipartEtag(await Promise.all(slices.map((slice) => hash("MD5", slice))));
     const composite = await compositeOf(await Promise.all(slices.map((slice) => hash("SHA-256", slice))));
-    const sha256 = { partSizeBytes, parts: 6, composite };
-    expect(plan).toMatchObject({ parts: 6, partsPerMessage: 4, partSizeBytes });
+    const sha256 = { partSizeBytes, parts: 9, composite };
+    expect(plan).toMatchObject({ parts: 9, partsPerMessage: 8, partSizeBytes });
     expect(facts.map(({ type }) => type)).toEqual(["PartsMoved", "PartsMoved", "OriginalArchived"]);
     expect(facts.at(-1)).toEqual({
       type: "OriginalArchived",

@@ -140,7 +140,7 @@ test("a copy comes to R2 part by part, is found there by a second try, and leave
 });
 
 test("a large copy comes to R2 in parts, several messages, one completion; what is wrong in Wasabi never gets there", async () => {
-  const made = await archivedRendition(partSizeBytes * 5 + 77);
+  const made = await archivedRendition(partSizeBytes * 8 + 77);
   const place = placeCommand(made);
   const wrong = await runStages(
     place,
@@ -151,7 +151,7 @@ test("a large copy comes to R2 in parts, several messages, one completion; what 
   expect(wrong.facts).toMatchObject([{ type: "StepDeferred", code: "CHECKSUM_MISMATCH" }]);
 
   const { facts, calls, plan } = await runStages(place, placeEdgeCopy, { parts: made.parts }, smallParts);
-  expect(plan).toMatchObject({ tier: "r2", parts: 6, partsPerMessage: 4 });
+  expect(plan).toMatchObject({ tier: "r2", parts: 9, partsPerMessage: 8 });
   expect(facts.map(({ type }) => type)).toEqual(["PartsMoved", "PartsMoved", "CopyPlaced"]);
   expect(calls.filter((call) => call === "claim place")).toHaveLength(1);
   const object = await env.PROXIES.get(place.key);

@@ -1,12 +1,12 @@
 /**
  * What every copying command does alike when its object moves in parts: hands the upload it opened to the asset, moves
- * the parts of one message side by side, and tells of those that arrived, whatever became of the others.
+ * the parts of one message, a few at a time, and tells of those that arrived, whatever became of the others.
  */
 import type { FailureCode } from "../../schemas/failure.ts";
 import type { MovedPart, StageOf, TransferPlan } from "../../schemas/transfer.ts";
 import type { PartRange } from "../stores/part-digest.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
-import { partRange, partsPerMessage } from "../stores/transfer-part.ts";
+import { mostPartsAtOnce, partRange, partsPerMessage } from "../stores/transfer-part.ts";
 import { answeredByDoor } from "./step-work.ts";
 import { type Facts, NotWanted, ToldFailure, type Workbench } from "./workbench.ts";
 
@@ -38,10 +38,22 @@ export async function moveParts(
   bench: Workbench,
   move: (part: PartRange) => Promise<MovedPart>,
 ): Promise<Facts> {
-  const outcomes = await Promise.allSettled(awaitedRanges(stage, sizeBytes, bench).map(move));
-  const moved = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
-  const failures = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
-  const facts = movedFacts(stage, bench, moved, null);
+  const moved: MovedPart[] = [];
+  const failures: unknown[] = [];
+  const waiting = awaitedRanges(stage, sizeBytes, bench).values();
+  const mover = async () => {
+    for (const part of waiting) {
+      await move(part).then(
+        (arrived) => moved.push(arrived),
+        (failure: unknown) => failures.push(failure),
+      );
+      // What ails one part ails the next: they go with another message, after its backoff.
+      if (failures.length > 0) return;
+    }
+  };
+  await Promise.all(Array.from({ length: mostPartsAtOnce }, mover));
+  const inOrder = moved.toSorted((a, b) => a.n - b.n);
+  const facts = movedFacts(stage, bench, inOrder, null);
   if (failures.length === 0) return facts;
   throw unmoved(worstOf(failures), bench, facts);
 }

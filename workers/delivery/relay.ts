@@ -9,7 +9,11 @@ export interface Relay {
   span: ByteSpan;
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
-  /** Ends the body from outside, by its tier; null where the tier offers no way. */
+  /**
+   * Ends the body from outside, by its tier. Null where the tier offers no way: a small one goes out as it came then, since any
+   * look at it would cost more than the bytes do. Its source has announced its length, so that the platform breaks the
+   * response where it ends early.
+   */
   giveUp: ((cause: Error) => void) | null;
   onBytes(count: number): void;
   /** Tiers answered and broke off until no more are asked. */
@@ -44,13 +48,11 @@ export interface Relayed {
 
 export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relayed {
   const lengthBytes = relay.span.to - relay.span.from + 1;
-  const { readable, writable } = new FixedLengthStream(lengthBytes);
   if (lengthBytes <= SMALL_BYTES) {
-    // Past our own code, which would cost more than the bytes do.
     relay.onBytes(lengthBytes);
-    void pass(first, writable, relay.giveUp).catch((error: unknown) => relay.onBroken(error));
-    return { stream: readable, ended: null };
+    return { stream: relay.giveUp === null ? first : watched(first, lengthBytes, relay, relay.giveUp), ended: null };
   }
+  const { readable, writable } = new FixedLengthStream(lengthBytes);
   const writer = writable.getWriter();
   const ended = pump(first, relay, writer).catch((error: unknown) => {
     relay.onBroken(error);
@@ -59,16 +61,20 @@ export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relaye
   return { stream: readable, ended };
 }
 
-/** R2 offers no way, and a signal for the pipe would cost each of its answers a tenth more: they are not watched. */
-function pass(
+/** Past our own code, under one timer for all of it. */
+function watched(
   first: ReadableStream<Uint8Array>,
-  writable: WritableStream<Uint8Array>,
-  giveUp: Relay["giveUp"],
-): Promise<void> {
-  const piped = first.pipeTo(writable);
-  if (giveUp === null) return piped;
+  lengthBytes: number,
+  { onBroken }: Pick<Relay, "onBroken">,
+  giveUp: (cause: Error) => void,
+): ReadableStream<Uint8Array> {
+  const { readable, writable } = new FixedLengthStream(lengthBytes);
   const timer = setTimeout(() => giveUp(new Error(`it did not end within ${SMALL_MS} ms`)), SMALL_MS);
-  return piped.finally(() => clearTimeout(timer));
+  void first
+    .pipeTo(writable)
+    .catch(onBroken)
+    .finally(() => clearTimeout(timer));
+  return readable;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;

@@ -69,11 +69,11 @@ test("there are no parts before the first or after the last", () => {
 });
 
 test.each([
-  [8 * mib, 4],
-  [64 * mib, 4],
-  [72 * mib, 3],
-  [128 * mib, 2],
-  [256 * mib, 1],
+  [8 * mib, 8],
+  [64 * mib, 8],
+  [72 * mib, 7],
+  [128 * mib, 4],
+  [512 * mib, 1],
   [528 * mib, 1],
 ])("parts of %d bytes: %d in a message", (partSizeBytes, expected) => {
   expect(partsPerMessage(partSizeBytes)).toBe(expected);

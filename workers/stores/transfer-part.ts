@@ -2,6 +2,7 @@
  * The arithmetic of moving an object to R2 in parts. A *transfer part* is what one uploadPart takes; it holds whole
  * *digest parts*, whose SHA-256 was recorded when the bytes were first written.
  */
+import { mostPartsPerMessage } from "../../schemas/transfer.ts";
 import type { PartRange } from "./part-digest.ts";
 
 const mib = 1024 ** 2;
@@ -10,9 +11,9 @@ const transferPartTargetBytes = 64 * mib;
 /** R2 takes this many in one object. */
 const mostParts = 10_000;
 /** What one message may move: a consumer lives 15 minutes. */
-const messageBytes = 256 * mib;
+const messageBytes = 512 * mib;
 /** A worker has six connections; each part has one open at a time. */
-const mostPartsAtOnce = 4;
+export const mostPartsAtOnce = 4;
 
 /** Whole digest parts, as many as fit into the target (at least one); more where 10,000 of those would not hold the object. */
 export function edgeTransferPartBytes(
@@ -64,7 +65,10 @@ export function transferPartBytes(sizeBytes: number, targetBytes: number): numbe
   return Math.max(targetBytes, Math.ceil(sizeBytes / mostParts / mib) * mib);
 }
 
-/** How many parts one message moves, all at the same time. */
+/**
+ * How many parts one message moves. More than at a time, so that each begins when another ends: parts that all begin
+ * together read together and are stored together, and a connection waits for a disk or a disk for a connection.
+ */
 export function partsPerMessage(partSizeBytes: number): number {
-  return Math.min(mostPartsAtOnce, Math.max(1, Math.floor(messageBytes / partSizeBytes)));
+  return Math.min(mostPartsPerMessage, Math.max(1, Math.floor(messageBytes / partSizeBytes)));
 }
