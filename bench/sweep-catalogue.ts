@@ -2,6 +2,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
 import { QUALITIES } from "../schemas/ladder.ts";
 import { Policy } from "../schemas/policy.ts";
 import { saySometimes } from "./figure.ts";
@@ -46,7 +47,7 @@ SELECT printf('bench-%09d', i), 'r2', :quality, 'k', 'placed', 1000000, 1, ${own
     (i * 7919) % (:kept - 3600000))) / 1000.0, 'unixepoch')
 FROM n`;
 
-export function fillCatalogue(directory: string, { rows, due }: CatalogueSize, nowMs: number): void {
+export async function fillCatalogue(directory: string, { rows, due }: CatalogueSize, nowMs: number): Promise<void> {
   const days = Policy.parse({}).retentionDays;
   const assets = Math.ceil(rows / QUALITIES.length);
   const at = new Date(nowMs - 60 * dayMs).toISOString();
@@ -63,6 +64,8 @@ export function fillCatalogue(directory: string, { rows, due }: CatalogueSize, n
       }
       database.exec("COMMIT");
       saySometimes(`    ${to * QUALITIES.length} rows`);
+      // A signal is heard between two turns.
+      await setImmediate();
     }
   } finally {
     database.close();

@@ -1,4 +1,5 @@
 /** The retention sweep over a large catalogue: what it reads and how long it takes, by what is due and not by what exists. */
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -140,21 +141,40 @@ async function expectDecided(miniflare: Miniflare, { due }: CatalogueSize): Prom
   }
 }
 
+/**
+ * Nothing is waited for: taking down a runtime in the middle of a call may hang. Miniflare kills its workerd as the process
+ * exits, and what is registered last comes after that.
+ * @returns what ends the watch
+ */
+function removeAtSignal(directory: string): () => void {
+  const leave = (_signal: NodeJS.Signals, number: number) => {
+    process.on("exit", () => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+    process.exit(128 + number);
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, leave);
+  return () => {
+    for (const signal of signals) process.off(signal, leave);
+  };
+}
+
 async function run(args: string[]): Promise<void> {
   const options = parseOptions(args);
   const directory = await mkdtemp(join(tmpdir(), "mmf-bench-sweep-"));
+  const ignoreSignals = removeAtSignal(directory);
   let miniflare: Miniflare | null = null;
   try {
     const nowMs = Date.now();
     miniflare = await startBenchWorker(directory);
     await miniflare.dispose();
     say(`filling the catalogue: ${options.rows} copies, ${options.due} of them due`);
-    fillCatalogue(directory, options, nowMs);
+    await fillCatalogue(directory, options, nowMs);
     miniflare = await startBenchWorker(directory);
     await measure(miniflare, options, nowMs);
   } finally {
     await miniflare?.dispose();
     await rm(directory, { recursive: true, force: true });
+    ignoreSignals();
   }
 }
 

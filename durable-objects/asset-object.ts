@@ -11,6 +11,7 @@ import { EventEnvelope } from "../schemas/event.ts";
 import type { Evidence } from "../schemas/evidence.ts";
 import { edgeKey, proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
+import type { TermsByQuality } from "../schemas/retention.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
 import type { MovedPart, TransferPlan } from "../schemas/transfer.ts";
 import type { Why } from "../schemas/why.ts";
@@ -38,13 +39,13 @@ import { copyOn } from "./machine/placement.ts";
 import type { Timer } from "./machine/timer.ts";
 import { transfersOf } from "./machine/transfer.ts";
 import { viewAsset } from "./machine/view.ts";
-import { explain, type TermsByQuality } from "./machine/why.ts";
+import { explain } from "./machine/why.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
 import { hexId } from "./random-id.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
 import { grantSource } from "./source-grant.ts";
-import { broadcast, feedProgressIntervalMs, progressIntervalMs, sendFrame, Throttle } from "./status-socket.ts";
+import { broadcast, feedThrottle, sendFrame, type Throttle, watcherThrottle, welcome } from "./status-socket.ts";
 import { beginParts, openTransfer, type TransferPorts } from "./transfer-session.ts";
 
 const seenForMs = 14 * 24 * 3600 * 1000;
@@ -73,8 +74,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       random: Math.random,
       onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
-    this.#progressThrottle = new Throttle(progressIntervalMs, Date.now, (frame) => this.#tellWatchers(frame));
-    this.#feedThrottle = new Throttle(feedProgressIntervalMs, Date.now, (frame) => this.#tellFeeds(frame));
+    this.#progressThrottle = watcherThrottle((frame) => this.#tellWatchers(frame));
+    this.#feedThrottle = feedThrottle((frame) => this.#tellFeeds(frame));
   }
 
   async apply(envelope: EventEnvelope): Promise<ApplyResult> {
@@ -209,13 +210,14 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   /** WebSocket upgrades: `/status` for watchers, `/runner/{jobId}` for the runner. The worker has checked who asks. */
   override async fetch(request: Request): Promise<Response> {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
-    const runnerJobId = /^\/runner\/([0-9a-f]{24})$/.exec(new URL(request.url).pathname)?.[1];
+    const { pathname, searchParams } = new URL(request.url);
+    const runnerJobId = /^\/runner\/([0-9a-f]{24})$/.exec(pathname)?.[1];
     const { 0: client, 1: server } = new WebSocketPair();
     if (runnerJobId === undefined) {
       const asset = this.#view();
       if (asset === null) return new Response(null, { status: 404 });
       this.ctx.acceptWebSocket(server, [watcherTag]);
-      sendFrame(server, { type: "snapshot", asset });
+      welcome(server, searchParams, asset);
     } else {
       this.ctx.acceptWebSocket(server, [runnerTag]);
       server.serializeAttachment({ jobId: runnerJobId });

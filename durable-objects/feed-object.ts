@@ -9,12 +9,18 @@ import { TokenClaims } from "../schemas/api.ts";
 import { Slug } from "../schemas/id.ts";
 import { log } from "../workers/log.ts";
 import { listAssets } from "../workers/stores/catalogue.ts";
+import { decisionNowMs } from "../workers/stores/clock.ts";
 import type { Env } from "../workers/stores/config.ts";
+import { within } from "../workers/stores/deadline.ts";
+import { retained } from "../workers/stores/retained.ts";
+import { type Retention, recentRetention, termsOf } from "../workers/stores/retention-policy.ts";
 import { assetDoor } from "./asset-door.ts";
 import type { FeedDoor } from "./feed-door.ts";
 import { sendFrame } from "./status-socket.ts";
 
 const batchIntervalMs = 250;
+/** Changes are told by the setting rather than later. */
+const termsTimeoutMs = 1_000;
 const ticketLifeMs = 60_000;
 /** What a watcher of many sees at once when it connects; the list behind GET /v1/assets has the rest. */
 const snapshotsAtMost = 50;
@@ -42,7 +48,11 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
   async publish(clientName: string | null, projectName: string | null, frame: SingleFrame): Promise<void> {
     if (this.ctx.getWebSockets().length === 0) return;
     this.#waiting.set(subjectOf(frame), { clientName, projectName, frame });
-    this.#timer ??= setTimeout(() => this.#flush(), batchIntervalMs);
+    this.#arm();
+  }
+
+  #arm(): void {
+    this.#timer ??= setTimeout(() => this.ctx.waitUntil(this.#flush()), batchIntervalMs);
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -62,7 +72,9 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
       const query = { limit: snapshotsAtMost, ...(client && { client }), ...(project && { project }) };
       const { assets } = await listAssets(this.env.CATALOGUE, [client ?? "*"], query);
       const views = await Promise.all(assets.map(({ fileId }) => assetDoor(this.env.ASSET, fileId).view()));
-      const frames = views.flatMap((asset): SingleFrame[] => (asset === null ? [] : [{ type: "snapshot", asset }]));
+      const present = views.filter((asset) => asset !== null);
+      const retention = await this.#retention();
+      const frames = present.map((asset) => underTerms({ type: "snapshot", asset }, retention));
       if (frames.length > 0) sendFrame(socket, { type: "batch", frames });
     } catch (fault) {
       // The watcher still gets every change from now on.
@@ -74,9 +86,19 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     socket.close();
   }
 
-  #flush(): void {
+  /** At most 15 seconds old; null without D1. */
+  #retention(): Promise<Retention | null> {
+    const late = () => new Error(`no answer within ${termsTimeoutMs} ms`);
+    const reading = recentRetention(this.env, decisionNowMs(this.env));
+    return within(reading, termsTimeoutMs, late).catch(() => null);
+  }
+
+  /** One at a time, so that no batch overtakes another: what comes meanwhile waits for the next. */
+  async #flush(): Promise<void> {
+    const isAsset = ({ frame }: Waiting) => frame.type === "asset";
+    const retention = [...this.#waiting.values()].some(isAsset) ? await this.#retention() : null;
     this.#timer = null;
-    const waiting = [...this.#waiting.values()];
+    const waiting = [...this.#waiting.values()].map((each) => ({ ...each, frame: underTerms(each.frame, retention) }));
     this.#waiting.clear();
     for (const socket of this.ctx.getWebSockets()) {
       const watch = Watch.parse(socket.deserializeAttachment());
@@ -110,6 +132,11 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
       .next();
     return row.done ? null : TokenClaims.parse(JSON.parse(row.value.claims));
   }
+}
+
+function underTerms(frame: SingleFrame, retention: Retention | null): SingleFrame {
+  if (retention === null || (frame.type !== "snapshot" && frame.type !== "asset")) return frame;
+  return { ...frame, asset: retained(frame.asset, termsOf(retention, frame.asset)) };
 }
 
 /** An asset's progress must not push out its newest document, so they are kept apart. */

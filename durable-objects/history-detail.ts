@@ -40,6 +40,7 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "LeaseReleased":
       return { reason: event.reason, ...readOf(event) };
     case "LeaseRenewed":
+      return readOf(event);
     case "LeaseExpired":
     case "RetryRequested":
     case "CancelRequested":
@@ -53,6 +54,7 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "ArchiveLost":
     case "CopyPlaced":
     case "CopyRemoved":
+    case "RemovalCalledOff":
     case "ProxyRequested":
     case "ProxyAccessed":
     case "RetentionElapsed":
@@ -65,7 +67,7 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
   }
 }
 
-/** Bytes of the original read from Wasabi under the lease so far: each lease's last figure is its egress. */
+/** Bytes of the original read from Wasabi under the lease so far. */
 const readOf = ({ sourceBytes }: { sourceBytes?: number | undefined }) =>
   sourceBytes === undefined ? {} : { sourceBytes };
 

@@ -34,6 +34,11 @@ test.each([
   expect(uncounted && historyDetail(uncounted.event)).toStrictEqual(detail);
 });
 
+test.each(["heartbeat", "resume"])("a %s tells what was read so far, where the runner counts", async (type) => {
+  expect((await told({ type, sourceBytes: 7 }))[0]?.event).toEqual({ type: "LeaseRenewed", lease, sourceBytes: 7 });
+  expect((await told({ type }))[0]?.event).toStrictEqual({ type: "LeaseRenewed", lease });
+});
+
 test("and in that of every rendition that was uploaded", () => {
   const sha256 = { partSizeBytes: 8, parts: 1, composite: "0".repeat(64) };
   const made = {

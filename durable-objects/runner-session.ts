@@ -100,7 +100,7 @@ function answerHolder(
   switch (frame.type) {
     case "resume":
     case "heartbeat":
-      ports.commit({ key: null, by, event: { type: "LeaseRenewed", lease } });
+      ports.commit({ key: null, by, event: { type: "LeaseRenewed", lease, ...readOf(frame) } });
       return ok;
     case "progress": {
       const { percent, fps, speed, etaSeconds, renditions } = frame;
@@ -131,7 +131,7 @@ function answerHolder(
   }
 }
 
-/** What the lease has read of the original: kept in the history, for the egress ledger. */
+/** What the lease has read of the original: for the ledger of egress. */
 const readOf = ({ sourceBytes }: { sourceBytes?: number | undefined }) =>
   sourceBytes === undefined ? {} : { sourceBytes };
 

@@ -1,10 +1,18 @@
 /** Sockets of people who watch one asset: a snapshot on connect, every change after, progress at most 4 times a second. */
+import { z } from "zod";
 import type { SingleFrame, StatusFrame } from "../schemas/api.ts";
+import type { Asset } from "../schemas/asset.ts";
+import { TermsByQuality } from "../schemas/retention.ts";
 import type { ObjectFrame } from "../schemas/runner-protocol.ts";
+import { retained } from "../workers/stores/retained.ts";
 
-export const progressIntervalMs = 250;
+const progressIntervalMs = 250;
 /** To the feeds of many assets: a few hundred encodes at once must not swamp the one object that all report to. */
-export const feedProgressIntervalMs = 1_000;
+const feedProgressIntervalMs = 1_000;
+
+type Emit = (frame: SingleFrame) => void;
+export const watcherThrottle = (emit: Emit) => new Throttle(progressIntervalMs, Date.now, emit);
+export const feedThrottle = (emit: Emit) => new Throttle(feedProgressIntervalMs, Date.now, emit);
 
 /** Never throws: a socket that is gone is no reason to fail the change that it would have been told of. */
 export function sendFrame(socket: WebSocket, frame: StatusFrame | ObjectFrame): void {
@@ -15,15 +23,24 @@ export function sendFrame(socket: WebSocket, frame: StatusFrame | ObjectFrame): 
   }
 }
 
+/** How long proxies stay, as the door knew it when the watcher came: the object asks no database for the sake of a frame. */
+const Watcher = z.object({ terms: TermsByQuality.nullable() });
+
+/** @param query of the upgrade's URL; `terms`: JSON of TermsByQuality */
+export function welcome(socket: WebSocket, query: URLSearchParams, asset: Asset): void {
+  const watcher = Watcher.parse({ terms: JSON.parse(query.get("terms") ?? "null") });
+  socket.serializeAttachment(watcher);
+  sendFrame(socket, { type: "snapshot", asset: retained(asset, watcher.terms) });
+}
+
 export function broadcast(sockets: Iterable<WebSocket>, frame: SingleFrame): void {
-  const text = JSON.stringify(frame);
-  for (const socket of sockets) {
-    try {
-      socket.send(text);
-    } catch {
-      // As above.
-    }
-  }
+  for (const socket of sockets) sendFrame(socket, frame.type === "asset" ? seenBy(socket, frame.asset) : frame);
+}
+
+function seenBy(socket: WebSocket, asset: Asset): SingleFrame {
+  // A socket that an earlier build accepted has none.
+  const watcher = Watcher.safeParse(socket.deserializeAttachment()).data;
+  return { type: "asset", asset: retained(asset, watcher?.terms ?? null) };
 }
 
 /** Keeps only the newest of what comes faster than `intervalMs`; the last one is never lost. */

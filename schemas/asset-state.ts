@@ -59,6 +59,14 @@ export const JobState = z.enum([
 ]);
 export type JobState = z.infer<typeof JobState>;
 
+/** What a lease's holder has read of the original, by its own count. */
+const SourceRead = z.object({
+  toldBytes: SizeBytes,
+  toldAtMs: AtMs,
+  /** Of them, what the ledger of egress has been told. */
+  countedBytes: SizeBytes,
+});
+
 export const Lease = z.object({
   token: Token,
   runnerId: z.string(),
@@ -66,6 +74,8 @@ export const Lease = z.object({
   /** The holder has probed the original, so that the ladder under this lease is planned. */
   probed: z.boolean(),
   expiresAtMs: AtMs,
+  /** Documents written before reads were counted have none. */
+  read: SourceRead.default({ toldBytes: 0, toldAtMs: 0, countedBytes: 0 }),
 });
 export type Lease = z.infer<typeof Lease>;
 

@@ -111,6 +111,8 @@ export const RemoveEdgeCopy = z.object({
   key: EdgeKey,
   /** Re-verified by HEAD just before the removal; null only for an asset that is deleted or a superseded job. */
   archive: ArchivedProxy.nullable(),
+  /** A pin of its project, given since this was asked for, keeps it. Messages sent before that was known say no. */
+  keepIfPinned: z.boolean().default(false),
 });
 
 export const PlaceEditorCopy = z.object({
@@ -129,6 +131,15 @@ export const CheckEditorCopy = z.object({
 });
 
 export const RemoveEditorCopy = z.object({ ...copyBase, type: z.literal("RemoveEditorCopy"), key: EditorKey });
+
+/** For the ledger of egress: what the lease of this generation read of the original on this UTC day, told once. */
+export const CountSourceRead = z.object({
+  ...base,
+  type: z.literal("CountSourceRead"),
+  generation: z.int().positive(),
+  day: z.iso.date(),
+  bytes: SizeBytes,
+});
 
 export const PublishCatalogue = z.object({ ...base, type: z.literal("PublishCatalogue"), asset: Asset });
 
@@ -166,6 +177,7 @@ export const Command = z.discriminatedUnion("type", [
   PlaceEditorCopy,
   CheckEditorCopy,
   RemoveEditorCopy,
+  CountSourceRead,
   PublishCatalogue,
   NotifyApp,
 ]);
@@ -201,6 +213,7 @@ const queueByType: Readonly<Record<Command["type"], QueueName>> = {
   PlaceEditorCopy: "lucidlink",
   CheckEditorCopy: "lucidlink",
   RemoveEditorCopy: "lucidlink",
+  CountSourceRead: "catalogue",
   PublishCatalogue: "catalogue",
   NotifyApp: "app-webhook",
 };

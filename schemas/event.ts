@@ -62,7 +62,7 @@ export const AssetEvent = z.discriminatedUnion("type", [
     runnerId: z.string(),
     encoder: z.string(),
   }),
-  z.object({ type: z.literal("LeaseRenewed"), lease }),
+  z.object({ type: z.literal("LeaseRenewed"), lease, sourceBytes }),
   z.object({ type: z.literal("SourceProbed"), lease, source: SourceProbe }),
   z.object({
     type: z.literal("UploadOpened"),
@@ -113,6 +113,14 @@ export const AssetEvent = z.discriminatedUnion("type", [
     sha256: CompositeSha256,
   }),
   z.object({ type: z.literal("CopyRemoved"), ...copyFact }),
+  /** A removal was not carried out: the copy's project has been pinned since, and the copy is there whole. */
+  z.object({
+    type: z.literal("RemovalCalledOff"),
+    ...copyFact,
+    sizeBytes: SizeBytes,
+    etag: Etag.nullable(),
+    sha256: CompositeSha256,
+  }),
   /** A viewer asked for a rendition that R2 does not hold. */
   z.object({ type: z.literal("ProxyRequested"), quality: Quality, jobId: JobId }),
   z.object({ type: z.literal("ProxyAccessed"), tier: CopyTier, quality: Quality, jobId: JobId }),

@@ -67,7 +67,7 @@ export const ProjectRunPage = z.object({ runs: z.array(ProjectRun) });
 
 /** As the catalogue knows it. */
 export const WrapAnswer = z.object({
-  /** What leaves R2. */
+  /** What leaves R2, or does not come to lie there. */
   leaving: Amount,
   /** What stays, because its asset is pinned, or the project is. */
   pinned: Amount,

@@ -58,6 +58,10 @@ export const RetentionTerms = z.object({
 });
 export type RetentionTerms = z.infer<typeof RetentionTerms>;
 
+/** What of it concerns the copies of one asset. */
+export const TermsByQuality = z.record(Quality, RetentionTerms);
+export type TermsByQuality = Readonly<z.infer<typeof TermsByQuality>>;
+
 interface Owner {
   clientName: string;
   projectName: string;

@@ -37,8 +37,8 @@ export const RunnerFrame = z.discriminatedUnion("type", [
     capabilities: z.object({ ffmpegVersion: z.string().max(128), encoderReason: z.string().max(500) }),
   }),
   /** After a dropped socket: go on under the same lease. */
-  z.object({ type: z.literal("resume"), seq, lease }),
-  z.object({ type: z.literal("heartbeat"), seq, lease }),
+  z.object({ type: z.literal("resume"), seq, lease, sourceBytes }),
+  z.object({ type: z.literal("heartbeat"), seq, lease, sourceBytes }),
   z.object({
     type: z.literal("progress"),
     seq,

@@ -63,6 +63,7 @@ export function commandRemove(draft: Draft, subject: CopySubject): void {
           type: "RemoveEdgeCopy",
           key: edgeKey(copy.jobId, rendition.quality),
           archive: deleted ? null : archivedProxy(draft, subject),
+          keepIfPinned: !deleted && copy.jobId === rendition.jobId,
           ...common,
         }
       : { type: "RemoveEditorCopy", key: editorKey(draft.asset, rendition.quality), ...common },

@@ -115,15 +115,42 @@ export const evict: CopyRule<"RetentionElapsed"> = {
   },
 };
 
+/** Whether an operator's word ends a copy on R2. */
+function mayEvict({ asset, stamp }: Draft, { copy }: CopySubject, event: Of<"EvictionRequested">): boolean {
+  const { projectPinMs = null } = event;
+  return copy.tier === "r2" && (pinnedUntilMs(asset, copy, projectPinMs) ?? 0) <= stamp.atMs;
+}
+
 export const evictNow: CopyRule<"EvictionRequested"> = {
   name: "evictNow",
-  says: "An operator wants it off R2: removed, unless it is pinned.",
+  says: "An operator wants it off R2, where it is or on its way: removed, unless it is pinned.",
   to: ["removing"],
-  run(draft, subject, { projectPinMs = null }) {
-    const { copy } = subject;
-    if (copy.tier !== "r2" || archivedProxy(draft, subject) === null) return "ignored";
-    if ((pinnedUntilMs(draft.asset, copy, projectPinMs) ?? 0) > draft.stamp.atMs) return "ignored";
+  run(draft, subject, event) {
+    if (!mayEvict(draft, subject, event) || archivedProxy(draft, subject) === null) return "ignored";
     startRemoving(draft, subject);
+    return "applied";
+  },
+};
+
+export const evictUnmade: CopyRule<"EvictionRequested"> = {
+  name: "evictUnmade",
+  says: "An operator wants it off R2 before it was ever asked for there: it is not made, unless it is pinned.",
+  to: ["evicted"],
+  run(draft, subject, event) {
+    // Of one that was asked for before, R2 may hold bytes, and nothing is removed while Wasabi lacks its rendition.
+    if (!mayEvict(draft, subject, event) || subject.copy.step.op > 0) return "ignored";
+    subject.copy.state = "evicted";
+    return "applied";
+  },
+};
+
+export const evictForGood: CopyRule<"EvictionRequested"> = {
+  name: "evictForGood",
+  says: "An operator wants it off R2 while it is being removed to be made again: it is not, unless it is pinned.",
+  to: [],
+  run(draft, subject, event) {
+    if (!subject.copy.wantedAgain || !mayEvict(draft, subject, event)) return "ignored";
+    subject.copy.wantedAgain = false;
     return "applied";
   },
 };

@@ -38,7 +38,7 @@ export const replaceCopy: CopyRule<"SourceReplaced"> = {
   },
 };
 
-function store(draft: Draft, { copy }: CopySubject, event: Of<"CopyPlaced">): Verdict {
+function store(draft: Draft, { copy }: CopySubject, event: Of<"CopyPlaced" | "RemovalCalledOff">): Verdict {
   copy.state = "placed";
   copy.sizeBytes = event.sizeBytes;
   copy.etag = event.etag;
@@ -49,7 +49,7 @@ function store(draft: Draft, { copy }: CopySubject, event: Of<"CopyPlaced">): Ve
 }
 
 /** Rule 3: the fact must carry the very size and checksum that the rendition was born with. */
-function matchesRendition({ rendition }: CopySubject, event: Of<"CopyPlaced">): boolean {
+function matchesRendition({ rendition }: CopySubject, event: Of<"CopyPlaced" | "RemovalCalledOff">): boolean {
   return event.sizeBytes === rendition.sizeBytes && event.sha256.composite === rendition.sha256?.composite;
 }
 
@@ -74,6 +74,20 @@ export const removeStray: CopyRule<"CopyPlaced"> = {
     else if (matchesRendition(subject, event)) store(draft, subject, event);
     else subject.copy.state = "wanted";
     return "applied";
+  },
+};
+
+export const stay: CopyRule<"RemovalCalledOff"> = {
+  name: "stay",
+  says: "Its project was pinned before it was removed: it is there whole, and stays.",
+  to: ["placed"],
+  run(draft, subject, event) {
+    if (!mine(subject, event.op) || !sameJob(subject, event.jobId)) return "ignored";
+    // What has a successor, or is deleted, is no project's to keep: the removal is sent again.
+    if (draft.asset.job.state === "deleted" || subject.rendition.jobId !== event.jobId) return "ignored";
+    if (!matchesRendition(subject, event)) return "rejected";
+    subject.copy.wantedAgain = false;
+    return store(draft, subject, event);
   },
 };
 

@@ -251,6 +251,8 @@ describe("an archive that is lost", () => {
     world.tell({ type: "StepFailed", step, op, code: "WASABI_FORBIDDEN", message: "refused" });
     expect(copyOf(world)?.state).toBe("failed");
     expect(commandTypes(world.tell({ type: "RetryRequested" }))).toEqual(["RemoveEdgeCopy"]);
+    // A pin keeps what is the asset's own, not what has a successor.
+    world.projectPinned = true;
     world.settle();
     expect(world.run.status).toBe("distributed");
     expect([...world.edge.keys()].filter((key) => key.endsWith("/360p.mp4"))).toEqual([

@@ -103,6 +103,7 @@ export const grantLease: JobRule<"TranscodeClaimed"> = {
       encoder: event.encoder,
       probed: false,
       expiresAtMs: draft.stamp.atMs + draft.policy.leaseMs,
+      read: { toldBytes: 0, toldAtMs: 0, countedBytes: 0 },
     };
     clock.close(job.transcode);
     return "applied";

@@ -141,7 +141,7 @@ test("from the webhook to distributed, evicted, and back when a viewer asks", ()
   run.advance(dayMs);
   expect(run.apply({ type: "RetentionElapsed", quality: "360p" }).verdict).toBe("ignored");
   expect(commandsIn(run.apply({ type: "RetentionElapsed", quality: "540p" }))).toEqual([
-    { type: "RemoveEdgeCopy", ...edge("540p", 2), archive: source("540p") },
+    { type: "RemoveEdgeCopy", ...edge("540p", 2), archive: source("540p"), keepIfPinned: true },
   ]);
   run.apply({ type: "CopyRemoved", tier: "r2", quality: "540p", jobId, op: 2 });
   expect(run.status).toBe("distributed");

@@ -1,9 +1,10 @@
 /** Who keeps a proxy on R2, and what takes it away: terms, pins, operators, and the viewer who comes in between. */
 import { describe, expect, test } from "vitest";
 import { loadAssetState } from "../../schemas/asset-state.ts";
+import type { AssetEvent } from "../../schemas/event.ts";
 import { commandsIn } from "../../test/simulation/asset-run.ts";
 import { reach } from "../../test/simulation/reach.ts";
-import type { World } from "../../test/simulation/world.ts";
+import { World } from "../../test/simulation/world.ts";
 import { copyOn } from "./placement.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -136,6 +137,128 @@ describe("a pin given while a removal is under way", () => {
     world.tell({ type: "PinChanged", untilMs: world.run.nowMs });
     settled(world);
     expect(edgeCopy(world).state).toBe("evicted");
+  });
+});
+
+describe("an eviction of what is on its way to R2", () => {
+  const key = (world: World) => `proxies/${edgeCopy(world).jobId}/${quality}.mp4`;
+  const edgeStates = ({ run }: World) =>
+    run.asset.renditions.flatMap(({ quality: of, copies }) =>
+      copies.flatMap(({ tier, state }) => (tier === "r2" && of === quality ? [state] : [])),
+    );
+
+  function coming(): World {
+    const world = new World(720);
+    while (edgeStates(world)[0] !== "placing") if (!world.flow()) throw new Error("it never was on its way");
+    return world;
+  }
+
+  test("ends with nothing on R2, whether the copy was made meanwhile or not", () => {
+    for (const made of [true, false]) {
+      const world = coming();
+      if (made)
+        world.take(
+          world.commands.findIndex(({ type }) => type === "PlaceEdgeCopy"),
+          "succeed",
+        );
+      expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("applied");
+      expect(edgeCopy(world).state).toBe("removing");
+      settled(world);
+      expect(edgeCopy(world).state).toBe("evicted");
+      expect(world.edge.has(key(world))).toBe(false);
+    }
+  });
+
+  test.each<[string, (world: World) => AssetEvent]>([
+    ["a viewer", (world) => ({ type: "ProxyRequested", quality, jobId: edgeCopy(world).jobId })],
+    ["an operator", () => ({ type: "PromotionRequested", quality, pinnedUntilMs: null })],
+    ["a pin", (world) => ({ type: "PinChanged", untilMs: world.run.nowMs + dayMs })],
+  ])("is taken back by %s that comes later", (_who, event) => {
+    const world = coming();
+    world.tell({ type: "EvictionRequested", quality });
+    expect(world.tell(event(world)).verdict).toBe("applied");
+    settled(world);
+    expect(edgeCopy(world).state).toBe("placed");
+    expect(world.edge.has(key(world))).toBe(true);
+  });
+
+  test("takes back what was asked for while it was being removed, and does not go past a pin", () => {
+    const world = reach("distributed");
+    world.tell({ type: "EvictionRequested", quality });
+    world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: null });
+    const projectPinMs = world.run.nowMs + dayMs;
+    expect(world.tell({ type: "EvictionRequested", quality, projectPinMs }).verdict).toBe("ignored");
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("applied");
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("ignored");
+    settled(world);
+    expect(edgeCopy(world).state).toBe("evicted");
+  });
+
+  test("does not go past a pin", () => {
+    const world = coming();
+    world.tell({ type: "PinChanged", untilMs: world.run.nowMs + dayMs });
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("ignored");
+    settled(world);
+    expect(edgeCopy(world).state).toBe("placed");
+  });
+
+  test("leaves unmade what is only wished for", () => {
+    const world = new World(720);
+    while (world.run.asset.renditions.length === 0) world.flow();
+    world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: null });
+    expect(edgeCopy(world).state).toBe("wanted");
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("applied");
+    settled(world);
+    expect(edgeCopy(world)).toMatchObject({ state: "evicted", step: { op: 0 } });
+  });
+
+  test("waits for nobody where Wasabi lacks it: R2 may hold what it is restored from", () => {
+    const world = coming();
+    const { jobId } = edgeCopy(world);
+    world.tell({ type: "ArchiveLost", quality, jobId, message: "Gone." });
+    expect(world.tell({ type: "EvictionRequested", quality }).verdict).toBe("ignored");
+  });
+});
+
+describe("a removal that is called off by its project's pin", () => {
+  test("leaves the copy as it was", () => {
+    const world = reach("distributed");
+    const before = edgeCopy(world);
+    world.run.advance(31 * dayMs);
+    expect(elapse(world, 30)).toBe("applied");
+    world.projectPinned = true;
+    settled(world);
+    const { placedAtMs, sizeBytes, lastAccessAtMs } = before;
+    expect(edgeCopy(world)).toMatchObject({ state: "placed", placedAtMs, sizeBytes, lastAccessAtMs });
+    expect(edgeCopy(world).step).toMatchObject({ phase: "idle", problem: null });
+    expect(world.run.announcements).not.toContain("asset.evicted");
+  });
+
+  test("counts once: of an older removal, or about other bytes, it changes nothing", () => {
+    const world = reach("distributed");
+    const { jobId, step, sizeBytes } = edgeCopy(world);
+    const sha256 = world.run.asset.renditions[0]?.sha256;
+    if (sizeBytes === null || sha256 == null) throw new Error("the copy is not proven");
+    const said = { type: "RemovalCalledOff", tier: "r2", quality, jobId, etag: null, sizeBytes, sha256 } as const;
+    expect(world.tell({ ...said, op: step.op }).verdict).toBe("ignored");
+    world.tell({ type: "EvictionRequested", quality });
+    expect(world.tell({ ...said, op: step.op }).verdict).toBe("ignored");
+    expect(world.tell({ ...said, op: step.op + 1, sizeBytes: sizeBytes + 1 }).verdict).toBe("rejected");
+    expect(edgeCopy(world).state).toBe("removing");
+    expect(world.tell({ ...said, op: step.op + 1 }).verdict).toBe("applied");
+    expect(edgeCopy(world).state).toBe("placed");
+  });
+
+  test("is none once the asset is deleted", () => {
+    const world = reach("distributed");
+    world.tell({ type: "EvictionRequested", quality });
+    world.projectPinned = true;
+    world.tell({ type: "DeleteRequested" });
+    world.run.advance(world.run.policy.deleteGraceMs);
+    world.tell({ type: "GraceElapsed" });
+    world.settle();
+    expect(edgeCopy(world).state).toBe("evicted");
+    expect(world.edge.size).toBe(0);
   });
 });
 

@@ -58,6 +58,7 @@ export type CopyEvent =
   | EventOf<
       | "CopyPlaced"
       | "CopyRemoved"
+      | "RemovalCalledOff"
       | "ProxyRequested"
       | "ProxyAccessed"
       | "RetentionElapsed"

@@ -52,9 +52,9 @@ const gentle: Acts = {
     const timer = world.run.nextTimer();
     if (timer !== null && timer.atMs > world.run.nowMs) expect(world.tell(timer.event).verdict).toBe("ignored");
   },
-  renew: (world, { a }) => {
+  renew: (world, { a, b }) => {
     const lease = chosen(world.runners, a)?.lease;
-    if (lease) world.tell({ type: "LeaseRenewed", lease });
+    if (lease) world.tell({ type: "LeaseRenewed", lease, ...(b % 2 === 0 ? {} : { sourceBytes: b }) });
   },
   release: (world, { a }) => {
     const lease = chosen(world.runners, a)?.lease;
@@ -76,6 +76,9 @@ const gentle: Acts = {
   pin: (world, { a, b }) => {
     const untilMs = b % 3 === 0 ? null : world.run.nowMs + a * 1_000;
     world.tell({ type: "PinChanged", untilMs });
+  },
+  pinProject: (world, { a }) => {
+    world.projectPinned = a % 2 === 0;
   },
   notice: (world) => void world.tell({ type: "UploadNoticed", upload }),
   stale: (world, act) => void world.tell(staleFact(world, act)),

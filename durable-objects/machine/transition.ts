@@ -16,6 +16,7 @@ import { jobTable } from "./job-table.ts";
 import { copyOn, mayPlace, newCopy, wantedTiers } from "./placement.ts";
 import { renditionTable } from "./rendition-table.ts";
 import { type Context, type Draft, follow, type Verdict } from "./rule.ts";
+import { countReads } from "./source-read.ts";
 import { idleStep } from "./step-clock.ts";
 import type { CopyEvent, JobEvent, RenditionEvent } from "./subject.ts";
 import { abortsOf } from "./transfer.ts";
@@ -64,8 +65,9 @@ export function transition(state: StoredAsset | null, event: AssetEvent, context
 function conclude(draft: Draft, before: StoredAsset | null, event: AssetEvent): void {
   const statesBefore = before === null ? null : { status: assetStatus(before), job: before.job.state };
   settle(draft, statesBefore?.job ?? null);
-  if (isQuiet(event)) return;
   const { asset, effects, stamp } = draft;
+  effects.push(...countReads(before, asset, event, stamp.atMs));
+  if (isQuiet(event)) return;
   effects.push(...abortsOf(before, asset, event));
   asset.updatedAtMs = stamp.atMs;
   if (asset.original !== null && (before?.original ?? null) === null) tell(draft, "asset.archived");
@@ -193,6 +195,7 @@ function route(draft: Draft, event: AssetEvent): Verdict {
       return changePin(draft, event);
     case "CopyPlaced":
     case "CopyRemoved":
+    case "RemovalCalledOff":
     case "ProxyAccessed":
       return routeCopy(draft, event.quality, event.tier, event);
     case "RetentionElapsed":

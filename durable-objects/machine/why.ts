@@ -1,12 +1,9 @@
 /** "Why is this here?", answered for every copy from the state, the retention terms and the time alone. Pure. */
 import type { CopyReason, Step, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
 import { edgeKey, editorKey, originalKey, proxyKey } from "../../schemas/key.ts";
-import type { Quality } from "../../schemas/ladder.ts";
-import type { RetentionTerms } from "../../schemas/retention.ts";
+import type { RetentionTerms, TermsByQuality } from "../../schemas/retention.ts";
 import type { Why } from "../../schemas/why.ts";
 import { evictAfterMs } from "./retention.ts";
-
-export type TermsByQuality = Readonly<Record<Quality, RetentionTerms>>;
 
 const iso = (atMs: number) => new Date(atMs).toISOString();
 const isoOrNull = (atMs: number | null) => (atMs === null ? null : iso(atMs));

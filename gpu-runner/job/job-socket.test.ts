@@ -62,6 +62,18 @@ test("a granted claim holds the lease by heartbeats, one every third of it", asy
   expect(peer.framesOf("heartbeat").every((frame) => frame.lease === lease)).toBe(true);
 });
 
+test("every sign of life tells what was read of the source until then", async () => {
+  await open({ leaseMs: 1_500 });
+  await socket.claim(claim, never);
+  socket.noteRead(5_000);
+  await peer.until("frame:heartbeat");
+  socket.noteRead(9_000);
+  peer.cutSockets();
+  await peer.until("frame:resume");
+  expect(peer.framesOf("heartbeat")[0]?.sourceBytes).toBe(5_000);
+  expect(peer.framesOf("resume")[0]?.sourceBytes).toBe(9_000);
+});
+
 test("a refused claim says why and leaves no socket", async () => {
   await open({ answer: ({ frame }) => ({ type: "refused", seq: frame.seq, reason: "taken", message: "r2 has it" }) });
   expect(await socket.claim(claim, never)).toMatchObject({ type: "refused", reason: "taken" });

@@ -38,6 +38,8 @@ export type JobSocket = {
   request(frame: LeaseFrame): Promise<ObjectFrame>;
   /** Sent if it can be, else dropped: the next one says more. */
   tell(frame: ProgressFrame): void;
+  /** What the lease has read of its source so far: told with every sign of life, so that a runner that dies has said it. */
+  noteRead(sourceBytes: number): void;
   readonly lost: AbortSignal;
   /** Since the object last acknowledged a sign of life; 0 while there is no lease. */
   sinceRenewalMs(): number;
@@ -67,6 +69,7 @@ class LeaseSession implements JobSocket {
   /** False from a drop until the resume is answered: nothing else may be sent then. */
   private established = false;
   private lease: Lease | null = null;
+  private sourceBytes = 0;
   private seq = 0;
 
   constructor(options: JobSocketOptions) {
@@ -115,6 +118,10 @@ class LeaseSession implements JobSocket {
   tell(frame: ProgressFrame): void {
     if (this.lease === null || !this.established) return;
     this.connection?.send({ ...frame, seq: this.seq++, lease: this.lease.token });
+  }
+
+  noteRead(sourceBytes: number): void {
+    this.sourceBytes = sourceBytes;
   }
 
   close(reason: unknown = new LeaseLost("unknown", "The job's socket is closed.")): void {
@@ -210,7 +217,8 @@ class LeaseSession implements JobSocket {
   }
 
   private heartbeat({ token }: Lease): void {
-    if (this.established) this.send({ type: "heartbeat", seq: this.seq++, lease: token });
+    const { sourceBytes } = this;
+    if (this.established) this.send({ type: "heartbeat", seq: this.seq++, lease: token, sourceBytes });
   }
 
   private watch(lease: Lease): void {
@@ -244,7 +252,9 @@ class LeaseSession implements JobSocket {
       let connection: Connection | null = null;
       try {
         connection = await this.connect();
-        const answer = await this.exchange(connection, { type: "resume", seq: this.seq++, lease: lease.token });
+        const { sourceBytes } = this;
+        const resume = { type: "resume", seq: this.seq++, lease: lease.token, sourceBytes } as const;
+        const answer = await this.exchange(connection, resume);
         if (answer.type === "refused") this.judgeRefusedResume(answer);
         this.ended.signal.throwIfAborted();
       } catch (error) {

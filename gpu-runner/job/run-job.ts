@@ -172,6 +172,7 @@ class GrantedJob {
       binaries: options.binaries,
       onCounts: (counts) => {
         this.sourceBytes = counts.sourceBytes;
+        this.socket.noteRead(counts.sourceBytes);
         options.watch?.counts(counts);
       },
       onProbe: (source) => options.log.info({ source }, "probed"),

@@ -74,6 +74,20 @@ test("the original stays where it was uploaded, and is known by its size and ETa
   expect(asset.problem).toBeNull();
 });
 
+test("what the runner read of it is in the ledger of egress, once", async () => {
+  const told = history.flatMap(({ event, detail }) =>
+    event === "RenditionUploaded" ? [Number((detail as { sourceBytes?: number }).sourceBytes)] : [],
+  );
+  expect(told).toHaveLength(qualities.length);
+  expect(Math.max(...told)).toBeGreaterThanOrEqual(upload.sizeBytes);
+  const { admin } = client.stack.tokens;
+  const encode = await eventually({ what: "the reads in the ledger", timeoutMs: 30_000 }, async () => {
+    const { body } = await client.request("GET", "/v1/admin/egress", { token: admin });
+    return (body as { measured: { encode: number } }).measured.encode;
+  });
+  expect(encode).toBe(Math.max(...told));
+});
+
 test("each rendition is a plain faststart MP4 in Wasabi, as long and with as many frames as the source", async () => {
   expect(asset.renditions.map(({ quality }) => quality).sort()).toEqual([...qualities].sort());
   for (const rendition of asset.renditions) {

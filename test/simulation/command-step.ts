@@ -3,7 +3,10 @@ import type { StorageEffect } from "../../durable-objects/machine/effect.ts";
 import type { StepRef } from "../../schemas/step.ts";
 
 /** A command that a consumer carries out for a step. */
-export type OpCommand = Exclude<StorageEffect, { type: "EnqueueTranscode" | "AbortUpload" | "AbortEdgeUpload" }>;
+export type OpCommand = Exclude<
+  StorageEffect,
+  { type: "EnqueueTranscode" | "AbortUpload" | "AbortEdgeUpload" | "CountSourceRead" }
+>;
 
 export function stepOfCommand(command: OpCommand): StepRef {
   switch (command.type) {

@@ -49,6 +49,7 @@ export class World {
   readonly editor = new Map<string, Content>();
   readonly runners: Runner[] = ["one", "two", "three"].map((id) => ({ id, lease: null, probed: false }));
   originalThere = true;
+  projectPinned = false;
   /** Whatever may rightly end in `failed`: a fault that trying again need not mend. */
   faults = 0;
   /** Leases that ran out. */
@@ -92,6 +93,7 @@ export class World {
       case "PublishCatalogue":
       case "NotifyApp":
       case "EndLease":
+      case "CountSourceRead":
         return;
       case "AbortUpload":
       case "AbortEdgeUpload":
@@ -251,8 +253,11 @@ export class World {
         if (archive !== null && this.wasabi.get(archive.key)?.etag !== archive.etag) {
           return [failed("ETAG_MISMATCH"), this.#lost(quality, jobId)];
         }
+        const present = command.keepIfPinned && this.projectPinned ? this.edge.get(command.key) : undefined;
+        const about = { tier: "r2", quality, jobId, op } as const;
+        if (present !== undefined) return [{ type: "RemovalCalledOff", ...about, etag: null, ...present }];
         this.edge.delete(command.key);
-        return [{ type: "CopyRemoved", tier: "r2", quality, jobId, op }];
+        return [{ type: "CopyRemoved", ...about }];
       }
       case "RemoveEditorCopy":
         this.editor.delete(command.key);

@@ -7,7 +7,6 @@ import type { TokenClaims } from "../../schemas/api.ts";
 import { Asset } from "../../schemas/asset.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { QUALITIES, type Quality } from "../../schemas/ladder.ts";
-import type { RetentionTerms } from "../../schemas/retention.ts";
 import { AssetPath, EvictOrder, PinOrder, PromoteOrder } from "../../schemas/retention-order.ts";
 import { WhyPage } from "../../schemas/why.ts";
 import { log } from "../log.ts";
@@ -15,7 +14,8 @@ import { Refusal } from "../problem.ts";
 import { noteOutcome, recordAudit } from "../stores/audit.ts";
 import { decisionNowMs } from "../stores/clock.ts";
 import type { Env } from "../stores/config.ts";
-import { projectPinOf, recentRetention, termsFor } from "../stores/retention-policy.ts";
+import { asRetained } from "../stores/retained.ts";
+import { projectPinOf, recentRetention, termsOf } from "../stores/retention-policy.ts";
 import { assetFor, noSuchAsset } from "./asset-scope.ts";
 import { aheadMs, operatorName, operators } from "./operator.ts";
 import { peopleRoles } from "./role.ts";
@@ -65,7 +65,7 @@ async function give(
     log({ event: "audit.outcome-unnoted", fileId, action }, error),
   );
   if (taken === 0 && !isMet(after)) throw refuse(after);
-  return after;
+  return asRetained(env, after);
 }
 
 /** @returns null for what was never there */
@@ -182,9 +182,6 @@ export const assetWhy = route({
   async handle({ env, caller }, { params: { fileId } }) {
     const asset = await assetFor(env, caller, fileId);
     const retention = await recentRetention(env, decisionNowMs(env));
-    const terms = Object.fromEntries(
-      QUALITIES.map((quality) => [quality, termsFor(retention, asset, quality)]),
-    ) as Record<Quality, RetentionTerms>;
-    return reply(200, { copies: await assetDoor(env.ASSET, fileId).why(terms) });
+    return reply(200, { copies: await assetDoor(env.ASSET, fileId).why(termsOf(retention, asset)) });
   },
 });

@@ -6,8 +6,8 @@ import { Asset } from "../../schemas/asset.ts";
 import { EvidencePage } from "../../schemas/evidence.ts";
 import { FileId } from "../../schemas/id.ts";
 import { listAssets as listCatalogue } from "../stores/catalogue.ts";
+import { asRetained } from "../stores/retained.ts";
 import { assetFor } from "./asset-scope.ts";
-import { asRetained } from "./retained.ts";
 import { peopleRoles } from "./role.ts";
 import { reply, route } from "./route.ts";
 

@@ -6,7 +6,7 @@ import type { DeletionCost, EgressReport, StorageReport } from "../../schemas/le
 import { call, env, seedProxy, token } from "../../test/door-worker.ts";
 import { egressCause, keepLedgers } from "../cron/ledger.ts";
 import { publishAsset } from "../stores/catalogue.ts";
-import { egressOf, flushEgress, noteEgress } from "../stores/egress.ts";
+import { egressOf, flushEgress, noteEgress, recordSourceRead } from "../stores/egress.ts";
 import { listAlerts } from "../stores/incident.ts";
 import { deletionCostOf } from "./ledger.ts";
 
@@ -17,7 +17,7 @@ const tb = 1024 ** 4;
 const admin = await token("admin");
 
 beforeEach(async () => {
-  const tables = ["assets", "copies", "egress_days", "storage_days", "sweeps", "alerts"];
+  const tables = ["assets", "copies", "egress_days", "source_reads", "storage_days", "sweeps", "alerts"];
   for (const table of tables) await env.CATALOGUE.prepare(`DELETE FROM ${table}`).run();
 });
 
@@ -81,6 +81,22 @@ describe("egress", () => {
     noteEgress("promotion", 5);
     await flushEgress(env.CATALOGUE, nowMs);
     expect((await egressOf(env.CATALOGUE, "2026-06")).measured).toMatchObject({ promotion: 15 });
+  });
+
+  test("that runners read counts in the month of its day, once for each lease and day", async () => {
+    await store("acme", "wasabi", "original", 10 * tb);
+    const read = { fileId: "file-00000001", generation: 1, day: "2026-06-30", bytes: 5 * tb };
+    await recordSourceRead(env.CATALOGUE, read);
+    await recordSourceRead(env.CATALOGUE, { ...read, generation: 2, bytes: tb });
+    await recordSourceRead(env.CATALOGUE, { ...read, day: "2026-07-01", bytes: 2 * tb });
+    // Delivered again, and late.
+    await recordSourceRead(env.CATALOGUE, read);
+    expect(await get("egress?month=2026-06")).toMatchObject({
+      measured: { encode: 6 * tb },
+      measuredBytes: 6 * tb,
+    } satisfies Partial<EgressReport>);
+    expect((await egressOf(env.CATALOGUE, "2026-07")).measured).toMatchObject({ encode: 2 * tb });
+    expect((await egressOf(env.CATALOGUE, "2026-05")).measured).toMatchObject({ encode: 0 });
   });
 
   test("is warned of at 80 % of what is stored, once, and no more once there is more stored", async () => {

@@ -5,6 +5,7 @@ import { feedDoor, ticketDoor } from "../../durable-objects/feed-door.ts";
 import { StatusFrame, Ticket } from "../../schemas/api.ts";
 import { FileId, Slug } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
+import { recentTerms } from "../stores/retained.ts";
 import { assetFor } from "./asset-scope.ts";
 import { peopleRoles } from "./role.ts";
 import { reply, route } from "./route.ts";
@@ -24,8 +25,10 @@ export const assetStatus = route({
   params: z.strictObject({ fileId: FileId }),
   answers: { 101: StatusFrame },
   async handle({ env, caller }, { params }) {
-    await assetFor(env, caller, params.fileId);
-    return assetDoor(env.ASSET, params.fileId).fetch(upgradeRequest("https://object/status"));
+    const terms = await recentTerms(env, await assetFor(env, caller, params.fileId));
+    const url = new URL("https://object/status");
+    if (terms !== null) url.searchParams.set("terms", JSON.stringify(terms));
+    return assetDoor(env.ASSET, params.fileId).fetch(upgradeRequest(url));
   },
 });
 

@@ -3,6 +3,7 @@ import type { CommandOf } from "../../schemas/command.ts";
 import type { Config, Env } from "../stores/config.ts";
 import { fetchWithin } from "../stores/deadline.ts";
 import { recordDelivery } from "../stores/delivery-record.ts";
+import { asRetained } from "../stores/retained.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 
 const timeoutMs = 20_000;
@@ -26,7 +27,8 @@ export async function signedHeaders(
 /** @throws StoreFailure APP_WEBHOOK_FAILED unless the application answered 2xx: the queue delivers again, same id */
 export async function notifyApp(command: CommandOf<"NotifyApp">, env: Env, config: Config, nowMs: number) {
   if (config.appWebhook === null) return;
-  const { id, fileId, event, timestamp, asset } = command;
+  const { id, fileId, event, timestamp } = command;
+  const asset = await asRetained(env, command.asset);
   const body = JSON.stringify({ type: event, timestamp, data: { asset } });
   const call = { id, timestampSeconds: Math.floor(nowMs / 1000), body };
   const status = await post(config.appWebhook.url, body, await signedHeaders(config.appWebhook.secret, call));

@@ -144,6 +144,20 @@ test("the application is called with a signature that verifies, and again under 
   expect(row).toEqual({ attempts: 2, last_status: 200 });
 });
 
+test("what a lease read is written once, however often the message comes, and a D1 that is away brings it again", async () => {
+  const fileId = "file-of-a-long-read";
+  const read = { type: "CountSourceRead", id: `${fileId}:9:0`, fileId, generation: 3, day: "2026-11-28", bytes: 7 };
+  for (const attempt of [1, 2]) expect((await deliver("catalogue", read, attempt)).acked).toBe(true);
+  const rows = await env.CATALOGUE.prepare("SELECT * FROM source_reads WHERE file_id = ?").bind(fileId).all();
+  expect(rows.results).toEqual([{ day: "2026-11-28", file_id: fileId, generation: 3, bytes: 7 }]);
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const away = vi.spyOn(env.CATALOGUE, "prepare").mockImplementation(() => {
+    throw new Error("D1 is away");
+  });
+  expect((await deliver("catalogue", { ...read, day: "2026-11-29" })).acked).toBe(false);
+  away.mockRestore();
+});
+
 test("a command that its asset does not want does nothing at all", async () => {
   const { command } = await noticed();
   const calls = answerWith(200);

@@ -7,7 +7,7 @@ import { Command } from "../../schemas/command.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
 import { type Config, type Env, readConfig } from "../stores/config.ts";
-import { flushEgress } from "../stores/egress.ts";
+import { flushEgress, recordSourceRead } from "../stores/egress.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
 import { publishWithAlerts } from "./asset-alert.ts";
@@ -60,6 +60,8 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
   switch (command.type) {
     case "PublishCatalogue":
       return publishWithAlerts(env, command.asset);
+    case "CountSourceRead":
+      return recordSourceRead(env.CATALOGUE, command);
     case "NotifyApp":
       return notifyApp(command, env, config, Date.now());
     case "AbortUpload":

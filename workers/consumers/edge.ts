@@ -1,7 +1,10 @@
 /** PlaceEdgeCopy and RemoveEdgeCopy: proxies come to R2 from a verified Wasabi object, and leave only while it is safe. */
-import type { CommandOf } from "../../schemas/command.ts";
+import type { ArchivedProxy, CommandOf } from "../../schemas/command.ts";
+import { codeOf } from "../../schemas/failure-policy.ts";
+import { type EdgeKey, parseProxyKey } from "../../schemas/key.ts";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { MovedPart, StageOf } from "../../schemas/transfer.ts";
+import { decisionNowMs } from "../stores/clock.ts";
 import { noteEgress } from "../stores/egress.ts";
 import { type PartRange, provePartList } from "../stores/part-digest.ts";
 import { headEdge, removeEdge } from "../stores/r2.ts";
@@ -12,6 +15,7 @@ import {
   openEdgeUpload,
   placeWholeEdge,
 } from "../stores/r2-place.ts";
+import { projectPinOf } from "../stores/retention-policy.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { edgeTransferPartBytes, transferPart } from "../stores/transfer-part.ts";
 import { answeredByDoor } from "./step-work.ts";
@@ -150,14 +154,38 @@ async function withArchiveLoss(
   return new ToldFailure(waits, { facts: [{ type: "ArchiveLost", ...rendition, message: error.message }] });
 }
 
-/** Nothing leaves R2 unless its Wasabi object has just been seen whole. */
+/** Nothing leaves R2 unless its Wasabi object has just been seen whole, nor what its project's pin keeps. */
 export async function removeEdgeCopy(command: CommandOf<"RemoveEdgeCopy">, bench: Workbench): Promise<Facts> {
-  const { op, quality, jobId, key } = command;
+  const { op, quality, jobId, key, archive } = command;
   await bench.claim("remove");
-  if (command.archive === null) await proveUnwanted(command, bench);
-  else await proveArchive(command, command.archive, bench);
+  if (archive === null) await proveUnwanted(command, bench);
+  else await proveArchive(command, archive, bench);
+  const about = { tier: "r2", quality, jobId, op } as const;
+  // After Wasabi, which may take its time: the pin may come meanwhile.
+  const kept = archive !== null && command.keepIfPinned ? await keptByPin(key, archive, bench) : null;
+  if (kept !== null) return [{ type: "RemovalCalledOff", ...about, ...kept }];
   await removeEdge(bench.env.PROXIES, key);
-  return [{ type: "CopyRemoved", tier: "r2", quality, jobId, op }];
+  return [{ type: "CopyRemoved", ...about }];
+}
+
+/** @returns the copy, where it is there whole and its project is pinned; a pin does not bring back what is gone */
+async function keptByPin(key: EdgeKey, archive: ArchivedProxy, { env }: Workbench) {
+  const project = parseProxyKey(archive.key);
+  if (project === null || (await pinOf(env, project)) === null) return null;
+  const { sizeBytes, sha256 } = archive;
+  const present = await headEdge(env.PROXIES, key);
+  const isWhole = present?.sizeBytes === sizeBytes && present.sha256 === sha256.composite;
+  return isWhole ? { sizeBytes, sha256, etag: present.etag } : null;
+}
+
+/** A catalogue that cannot say keeps everything where it is for now. */
+function pinOf(env: Workbench["env"], project: { clientName: string; projectName: string }): Promise<string | null> {
+  return projectPinOf(env.CATALOGUE, project, decisionNowMs(env)).catch((cause: unknown) => {
+    if (cause instanceof StoreFailure) throw cause;
+    throw new StoreFailure(codeOf("silence", "D1"), "The catalogue does not tell whether the project is pinned.", {
+      cause,
+    });
+  });
 }
 
 /** Only a deleted asset, or a job that another has replaced, may lose a copy without its archive being looked at. */

@@ -4,7 +4,9 @@ import type { StepRef } from "../../schemas/step.ts";
 
 export type StepCommand = Exclude<
   Command,
-  CommandOf<"EnqueueTranscode" | "AbortUpload" | "AbortEdgeUpload" | "PublishCatalogue" | "NotifyApp">
+  CommandOf<
+    "EnqueueTranscode" | "AbortUpload" | "AbortEdgeUpload" | "CountSourceRead" | "PublishCatalogue" | "NotifyApp"
+  >
 >;
 
 export function stepOf(command: StepCommand): StepRef {

@@ -1,5 +1,5 @@
 /** The work of the storage commands on a real S3 and a real R2; only the object's answers are scripted. */
-import { expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { CommandOf } from "../../schemas/command.ts";
 import { edgeKey } from "../../schemas/key.ts";
 import {
@@ -23,6 +23,7 @@ import {
 import { forgetUpload } from "../stores/open-upload.ts";
 import { hexOf } from "../stores/part-digest.ts";
 import { headEdge } from "../stores/r2.ts";
+import { changeProjectPin } from "../stores/retention-policy.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
 import { abortUpload, completeUpload } from "./complete.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
@@ -114,6 +115,13 @@ const placeCommand = (made: Rendition): CommandOf<"PlaceEdgeCopy"> => ({
   source: archiveOf(made),
 });
 
+const removeCommand = ({ source, stage: _, ...about }: CommandOf<"PlaceEdgeCopy">): CommandOf<"RemoveEdgeCopy"> => ({
+  ...about,
+  type: "RemoveEdgeCopy",
+  archive: source,
+  keepIfPinned: true,
+});
+
 test("a copy comes to R2 part by part, is found there by a second try, and leaves while its archive is whole", async () => {
   const made = await archivedRendition();
   const place = placeCommand(made);
@@ -124,7 +132,7 @@ test("a copy comes to R2 part by part, is found there by a second try, and leave
   expect(again.facts).toEqual(first.facts);
   expect(again.calls).not.toContain("claim place");
 
-  const remove = { ...place, type: "RemoveEdgeCopy", archive: place.source } as const;
+  const remove = removeCommand(place);
   for (let attempt = 0; attempt < 2; attempt++) {
     expect((await run(remove, removeEdgeCopy)).facts).toMatchObject([{ type: "CopyRemoved", op: 2 }]);
     expect(await headEdge(env.PROXIES, place.key)).toBeNull();
@@ -156,7 +164,7 @@ test("nothing leaves R2 while its archive is gone or another object, and the los
   const made = await archivedRendition();
   const place = placeCommand(made);
   await run(place, placeEdgeCopy, { parts: made.parts });
-  const remove = { ...place, type: "RemoveEdgeCopy", archive: place.source } as const;
+  const remove = removeCommand(place);
 
   await putOriginal(made.key, content(10));
   const replaced = await run(remove, removeEdgeCopy);
@@ -193,6 +201,69 @@ test("nothing leaves R2 while its archive is gone or another object, and the los
   ]);
   expect(await wasabi.head(made.key)).toEqual({ sizeBytes: made.bytes.length, etag: made.etag });
   expect(await env.CATALOGUE.prepare("SELECT count(*) AS n FROM open_uploads").first("n")).toBe(0);
+});
+
+describe("a removal under way when its project is pinned", () => {
+  const pinnedFilm = async (change: (pinnedUntilMs: number) => number) => {
+    const at = new Date().toISOString();
+    const pinnedUntil = new Date(change(Date.now())).toISOString();
+    const project = { clientName: "acme", projectName: "film" };
+    const line = { at, by: "test", action: "project.pinned", ...project, fileId: null, detail: {} };
+    await changeProjectPin(env.CATALOGUE, { ...project, pinnedUntil }, line);
+  };
+  afterEach(() => env.CATALOGUE.prepare("DELETE FROM project_pins").run());
+
+  async function placedCopy() {
+    const made = await archivedRendition();
+    const place = placeCommand(made);
+    await run(place, placeEdgeCopy, { parts: made.parts });
+    return { made, place, remove: removeCommand(place) };
+  }
+
+  test("is called off with the proof that the copy is there", async () => {
+    const { made, place, remove } = await placedCopy();
+    await pinnedFilm((nowMs) => nowMs + 60_000);
+    const { facts } = await run(remove, removeEdgeCopy);
+    const present = await headEdge(env.PROXIES, place.key);
+    expect(present?.sizeBytes).toBe(made.bytes.length);
+    const { jobId: ofCopy, op } = place;
+    const proof = { sizeBytes: made.bytes.length, etag: present?.etag, sha256: made.sha256 };
+    expect(facts).toEqual([{ type: "RemovalCalledOff", tier: "r2", quality, jobId: ofCopy, op, ...proof }]);
+  });
+
+  test.each<[string, (given: Awaited<ReturnType<typeof placedCopy>>) => Promise<CommandOf<"RemoveEdgeCopy">>]>([
+    [
+      "that is over",
+      async ({ remove }) => {
+        await pinnedFilm((nowMs) => nowMs - 1);
+        return remove;
+      },
+    ],
+    ["of another's bytes", async ({ remove }) => ({ ...remove, keepIfPinned: false })],
+    [
+      "that came too late",
+      async ({ place, remove }) => {
+        await env.PROXIES.delete(place.key);
+        return remove;
+      },
+    ],
+  ])("goes on under a pin %s", async (_which, given) => {
+    await pinnedFilm((nowMs) => nowMs + 60_000);
+    const placed = await placedCopy();
+    expect((await run(await given(placed), removeEdgeCopy)).facts).toMatchObject([{ type: "CopyRemoved" }]);
+    expect(await headEdge(env.PROXIES, placed.place.key)).toBeNull();
+  });
+
+  test("waits while the catalogue does not tell", async () => {
+    const { place, remove } = await placedCopy();
+    const away = vi.spyOn(env.CATALOGUE, "prepare").mockImplementation(() => {
+      throw new Error("D1 is away");
+    });
+    const { facts } = await run(remove, removeEdgeCopy);
+    away.mockRestore();
+    expect(facts).toMatchObject([{ type: "StepDeferred", code: "UNAVAILABLE" }]);
+    expect(await headEdge(env.PROXIES, place.key)).not.toBeNull();
+  });
 });
 
 test("a copy is not made from another object, and the loss is told", async () => {

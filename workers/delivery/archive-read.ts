@@ -28,7 +28,7 @@ export class ArchiveLoss extends Error {
 export async function readArchive(
   config: WasabiConfig,
   archive: ArchivedProxyRef,
-  asked: { span: ByteSpan; headOnly: boolean },
+  asked: { span: ByteSpan; headOnly: boolean; signal?: AbortSignal },
 ): Promise<ReadableStream | null> {
   const wasabi = wasabiStore(config);
   try {
@@ -38,7 +38,8 @@ export async function readArchive(
       if (object.etag !== archive.etag) throw new StoreFailure("ETAG_MISMATCH", "Wasabi has another object.");
       return null;
     }
-    const { body } = await wasabi.getRange(archive.key, { ...asked.span, ifMatch: archive.etag });
+    const { span, signal } = asked;
+    const { body } = await wasabi.getRange(archive.key, { ...span, ifMatch: archive.etag, signal });
     return body;
   } catch (error) {
     if (!(error instanceof StoreFailure)) throw error;

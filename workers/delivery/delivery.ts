@@ -23,6 +23,8 @@ export interface Content {
   body: ReadableStream<Uint8Array> | null;
   sizeBytes: number;
   span: ByteSpan;
+  /** Ends the body from outside; null where its tier offers no way. */
+  giveUp: ((cause: Error) => void) | null;
   /** R2's; Wasabi's would be another for the same bytes. */
   lastModified: Date | null;
   servedFrom: ServedFrom;

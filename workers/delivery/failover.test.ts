@@ -147,6 +147,32 @@ test("Wasabi breaking off is carried on too, from whichever tier has the rest", 
   expect(refusals).toBe(2);
 });
 
+test("a small answer in which Wasabi falls silent is broken off in the end, by its own connection", async () => {
+  const wasabi = openWasabiStub();
+  const seeded = await seedProxy({ placed: false });
+  wasabi.objects.set(seeded.wasabiKey, seeded);
+  const honest = vi.mocked(globalThis.fetch).getMockImplementation();
+  vi.mocked(globalThis.fetch).mockImplementation(async (input, init) => {
+    const response = await honest?.(input, init);
+    if (response?.status !== 206) throw new Error("the stub is not in place");
+    const silent = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(seeded.bytes.slice(0, 10));
+        init?.signal?.addEventListener("abort", () => controller.error(init.signal?.reason));
+      },
+    });
+    return new Response(silent, { status: 206, headers: response.headers });
+  });
+  const url = await urlOf(seeded);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const response = await get(url);
+  expect(response.headers.get("x-served-from")).toBe("wasabi");
+  const reading = expect(response.arrayBuffer()).rejects.toThrow("it did not end within 120000 ms");
+  await vi.advanceTimersByTimeAsync(120_000);
+  await reading;
+});
+
 test("a hundred viewers of a missing proxy are one promotion, and all are served at once", async () => {
   const wasabi = openWasabiStub();
   const seeded = await seedProxy({ placed: false });

@@ -50,7 +50,7 @@ export async function readHotCopy(key: EdgeKey, range: RangeSpec, nowMs: number)
   }
   demand.hits += 1;
   const lastModified = new Date(found.headers.get("last-modified") ?? Number.NaN);
-  return { body: found.body, sizeBytes, span, lastModified, servedFrom: "cache" };
+  return { body: found.body, giveUp: null, sizeBytes, span, lastModified, servedFrom: "cache" };
 }
 
 /** @throws what the cache does, or once it has not answered in time */

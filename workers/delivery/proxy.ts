@@ -103,12 +103,13 @@ function answer(delivery: Delivery, content: Content): Response {
   return new Response(stream, { status, headers });
 }
 
-function relayOf(delivery: Delivery, { span, servedFrom }: Content): Relay {
+function relayOf(delivery: Delivery, { span, servedFrom, giveUp }: Content): Relay {
   let tier = servedFrom;
   const tell = (atByte: number | null, cause: unknown) =>
     log({ event: "delivery.broken-off", ...delivery.facts, servedFrom: tier, atByte }, cause);
   return {
     span,
+    giveUp,
     onBytes(bytes) {
       const nowMs = Date.now();
       counter.bytes(tier, bytes, nowMs);

@@ -1,5 +1,5 @@
 /** The relay alone, with its clock in our hands: slow sources, silent ones, and those that break off again and again. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Relay, relayed } from "./relay.ts";
 
 const pieceBytes = 128 * 1024;
@@ -54,6 +54,7 @@ function relayOf(lengthBytes: number, resume: (fromByte: number) => Source | nul
   const told = { resumedAt: [] as number[], causes: [] as string[], bytes: 0, broken: [] as string[], exhausted: 0 };
   const relay: Relay = {
     span: { from: 0, to: lengthBytes - 1 },
+    giveUp: null,
     async resume(fromByte, cause) {
       told.resumedAt.push(fromByte);
       told.causes.push(String(cause));
@@ -137,6 +138,43 @@ test("a long viewing survives any number of faults, as long as each source suppl
   const { relay, told } = relayOf(lengthBytes, breakingAfter);
   expect(await view(relayed(breakingAfter(0).body, relay).stream)).toBe(lengthBytes);
   expect(told.resumedAt).toEqual([1, 2, 3, 4].map((part) => part * partBytes));
+});
+
+describe("a small answer", () => {
+  const lengthBytes = 2 * pieceBytes;
+
+  /** As a fetched body is: whoever holds the connection can end it. */
+  function given(sentBytes: number) {
+    const { relay, told } = relayOf(lengthBytes, neverResumed);
+    const causes: string[] = [];
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        for (let at = 0; at < sentBytes; at += pieceBytes) {
+          controller.enqueue(new Uint8Array(pieceBytes).fill(byteAt(at)));
+        }
+        if (sentBytes === lengthBytes) controller.close();
+        relay.giveUp = (cause) => {
+          causes.push(cause.message);
+          controller.error(cause);
+        };
+      },
+    });
+    return { told, causes, stream: relayed(body, relay).stream };
+  }
+
+  test("that its tier falls silent in is broken off, and says why", async () => {
+    const { told, causes, stream } = given(pieceBytes);
+    await expect(view(stream)).rejects.toThrow();
+    expect(causes).toEqual(["it did not end within 120000 ms"]);
+    await vi.waitFor(() => expect(told.broken).toHaveLength(1));
+  });
+
+  test("that ends in time is left alone afterwards", async () => {
+    const { told, causes, stream } = given(lengthBytes);
+    expect(await view(stream)).toBe(lengthBytes);
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect({ causes, broken: told.broken }).toEqual({ causes: [], broken: [] });
+  });
 });
 
 test("sources that break off after a little are given up after three more", async () => {

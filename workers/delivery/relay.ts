@@ -9,6 +9,12 @@ export interface Relay {
   span: ByteSpan;
   /** The rest, from this byte on. Its failure, or null, ends the response with an error. */
   resume(fromByte: number, cause: unknown): Promise<ReadableStream<Uint8Array> | null>;
+  /**
+   * Ends the body from outside, by its tier. Null where the tier offers no way: a small one goes out as it came then, since any
+   * look at it would cost more than the bytes do. Its source has announced its length, so that the platform breaks the
+   * response where it ends early.
+   */
+  giveUp: ((cause: Error) => void) | null;
   onBytes(count: number): void;
   /** Tiers answered and broke off until no more are asked. */
   onExhausted(cause: unknown): void;
@@ -25,6 +31,12 @@ const MOST_RESUMPTIONS = 3;
 /** A source that has supplied so much works: its next fault is the first of its kind. */
 const PROGRESS_BYTES = 8 * 1024 * 1024;
 
+/**
+ * What a small one may take in all: whether its tier is silent or its viewer does not read cannot be told from outside. Below
+ * some 2 KB/s nobody watches anything.
+ */
+const SMALL_MS = 120_000;
+
 /** What a seeking player asks for at a time: asked for again, it is answered by the tier that works. */
 export const SMALL_BYTES = 256 * 1024;
 
@@ -37,10 +49,8 @@ export interface Relayed {
 export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relayed {
   const lengthBytes = relay.span.to - relay.span.from + 1;
   if (lengthBytes <= SMALL_BYTES) {
-    // As it came: any look at it would cost more than the bytes do. Its source has announced its length, so that the
-    // platform breaks the response where it ends early.
     relay.onBytes(lengthBytes);
-    return { stream: first, ended: null };
+    return { stream: relay.giveUp === null ? first : watched(first, lengthBytes, relay, relay.giveUp), ended: null };
   }
   const { readable, writable } = new FixedLengthStream(lengthBytes);
   const writer = writable.getWriter();
@@ -49,6 +59,22 @@ export function relayed(first: ReadableStream<Uint8Array>, relay: Relay): Relaye
     return writer.abort(error).catch(() => undefined);
   });
   return { stream: readable, ended };
+}
+
+/** Past our own code, under one timer for all of it. */
+function watched(
+  first: ReadableStream<Uint8Array>,
+  lengthBytes: number,
+  { onBroken }: Pick<Relay, "onBroken">,
+  giveUp: (cause: Error) => void,
+): ReadableStream<Uint8Array> {
+  const { readable, writable } = new FixedLengthStream(lengthBytes);
+  const timer = setTimeout(() => giveUp(new Error(`it did not end within ${SMALL_MS} ms`)), SMALL_MS);
+  void first
+    .pipeTo(writable)
+    .catch(onBroken)
+    .finally(() => clearTimeout(timer));
+  return readable;
 }
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;

@@ -39,7 +39,7 @@ export async function find(delivery: Delivery): Promise<Content> {
     const failed = (error: unknown) => log({ event: "delivery.note-failed", ...facts, note: "hot-copy" }, error);
     if (copying !== null) delivery.ctx.waitUntil(copying.catch(failed));
   }
-  return { body, sizeBytes, span, lastModified: uploaded, servedFrom: "r2" };
+  return { body, giveUp: null, sizeBytes, span, lastModified: uploaded, servedFrom: "r2" };
 }
 
 /** @param edgeFault null when R2 answered that it has not */
@@ -58,7 +58,9 @@ async function findInArchive(delivery: Delivery, edgeFault: StoreFailure | null)
   }
   const span = spanOf(range, archive.sizeBytes);
   if (span === null) throw outside(archive.sizeBytes);
-  const body = await readArchive(config.wasabi, archive, { span, headOnly }).catch((error: unknown) => {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const body = await readArchive(config.wasabi, archive, { span, headOnly, signal }).catch((error: unknown) => {
     // Until the asset knows, every URL that it signs ends here.
     if (error instanceof ArchiveLoss) noteLoss(delivery, error);
     else noteUnserved(delivery, error, `${edge}, and Wasabi failed`);
@@ -67,7 +69,8 @@ async function findInArchive(delivery: Delivery, edgeFault: StoreFailure | null)
   });
   // R2 failing is no reason to place what lies there already.
   if (!headOnly && (edgeFault === null || !location.edgePlaced)) noteMiss(delivery);
-  return { body, sizeBytes: archive.sizeBytes, span, lastModified: null, servedFrom: "wasabi" };
+  const giveUp = (cause: Error) => stop.abort(cause);
+  return { body, giveUp, sizeBytes: archive.sizeBytes, span, lastModified: null, servedFrom: "wasabi" };
 }
 
 /**

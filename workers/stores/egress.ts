@@ -1,8 +1,10 @@
 /**
  * What left Wasabi, in D1: one row a day and source, added up in the isolate and written when a message is done. Delivery
- * keeps its own count, and a row per grant (`delivery_counts`, `egress_grants`); both are read here where they are.
+ * keeps its own count, and a row per grant (`delivery_counts`, `egress_grants`); what runners read is a row per lease and day
+ * (`source_reads`). All are read here where they are.
  */
 import { z } from "zod";
+import type { CommandOf } from "../../schemas/command.ts";
 import { answered } from "./catalogue.ts";
 
 /** `promotion`: read to place a copy on R2 · `placement`: handed to lucid-agent to read. */
@@ -37,6 +39,19 @@ export async function flushEgress(database: D1Database, nowMs: number): Promise<
   }
 }
 
+/** The row's key is what the object tells once, so that a message that comes twice adds nothing. */
+export async function recordSourceRead(
+  database: D1Database,
+  { day, fileId, generation, bytes }: Pick<CommandOf<"CountSourceRead">, "day" | "fileId" | "generation" | "bytes">,
+): Promise<void> {
+  const statement = database
+    .prepare(
+      "INSERT INTO source_reads (day, file_id, generation, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )
+    .bind(day, fileId, generation, bytes);
+  await answered(statement.run());
+}
+
 export interface EgressOfMonth {
   /** Read by us, by source. */
   measured: Record<string, number>;
@@ -48,7 +63,7 @@ const Sum = z.object({ source: z.string(), bytes: z.int() });
 
 /** @param month 2026-11 */
 export async function egressOf(database: D1Database, month: string): Promise<EgressOfMonth> {
-  const tables = await present(database, ["delivery_counts", "egress_grants"]);
+  const tables = await present(database, ["delivery_counts", "egress_grants", "source_reads"]);
   const own = database
     .prepare("SELECT source, sum(bytes) AS bytes FROM egress_days WHERE day GLOB ?1 || '-*' GROUP BY source")
     .bind(month);
@@ -58,6 +73,16 @@ export async function egressOf(database: D1Database, month: string): Promise<Egr
           .prepare(
             `SELECT 'delivery' AS source, coalesce(sum(bytes), 0) AS bytes FROM delivery_counts
              WHERE served_from = 'wasabi' AND day GLOB ?1 || '-*'`,
+          )
+          .bind(month),
+      ]
+    : [];
+  const encoded = tables.has("source_reads")
+    ? [
+        database
+          .prepare(
+            `SELECT 'encode' AS source, coalesce(sum(bytes), 0) AS bytes FROM source_reads
+             WHERE day >= ?1 AND day < ?1 || '~'`,
           )
           .bind(month),
       ]
@@ -72,7 +97,7 @@ export async function egressOf(database: D1Database, month: string): Promise<Egr
           .bind(month, which === "granted" ? "granted" : "ranges"),
       )
     : [];
-  const results = await answered(database.batch([own, ...delivered, ...granted]));
+  const results = await answered(database.batch([own, ...delivered, ...encoded, ...granted]));
   const sums = results.flatMap(({ results: rows }) => rows.map((row) => Sum.parse(row)));
   const measured = sums.filter(({ source }) => source !== "granted").map(({ source, bytes }) => [source, bytes]);
   return {

@@ -97,7 +97,10 @@ const PageRow = z.object({ file_id: z.string(), qualities: z.string() }).transfo
 }));
 export type ProjectAsset = z.infer<typeof PageRow>;
 
-/** A project's assets after one, by the index assets_by_project, each with what of it lies on R2. */
+/**
+ * A project's assets after one, by the index assets_by_project, each with what of it lies on R2 or may come to lie there:
+ * what is being removed may be wanted again.
+ */
 export async function projectAssets(
   database: D1Database,
   { clientName, projectName, afterFileId }: Project & { afterFileId: string },
@@ -106,7 +109,8 @@ export async function projectAssets(
   const statement = database
     .prepare(
       `SELECT assets.file_id, (SELECT json_group_array(copies.quality) FROM copies
-         WHERE copies.file_id = assets.file_id AND copies.tier = 'r2' AND copies.status = 'placed') AS qualities
+         WHERE copies.file_id = assets.file_id AND copies.tier = 'r2'
+           AND copies.status IN ('wanted', 'placing', 'placed', 'removing')) AS qualities
        FROM assets WHERE client_name = ?1 AND project_name = ?2 AND file_id > ?3 ORDER BY file_id LIMIT ?4`,
     )
     .bind(clientName, projectName, afterFileId, atMost);
@@ -155,7 +159,7 @@ async function amount(statement: D1PreparedStatement): Promise<Amount> {
   return AmountRow.parse(await answered(statement.first()));
 }
 
-/** What of a project lies on R2, and may leave it or is held there by a pin. */
+/** What of a project lies on R2 or is on its way there, and may leave it or is held there by a pin. */
 export async function edgeAmount(
   database: D1Database,
   { clientName, projectName }: Project,
@@ -165,8 +169,10 @@ export async function edgeAmount(
   return amount(
     database
       .prepare(
-        `SELECT count(*) AS copies, coalesce(sum(size_bytes), 0) AS bytes FROM copies
-         WHERE tier = 'r2' AND status = 'placed' AND client_name = ?1 AND project_name = ?2 AND ${condition}`,
+        `SELECT count(*) AS copies, coalesce(sum(copies.size_bytes), 0) AS bytes
+         FROM assets JOIN copies ON copies.file_id = assets.file_id AND copies.tier = 'r2'
+           AND copies.status IN ('wanted', 'placing', 'placed')
+         WHERE assets.client_name = ?1 AND assets.project_name = ?2 AND ${condition}`,
       )
       .bind(clientName, projectName, now),
   );

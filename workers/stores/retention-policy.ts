@@ -1,12 +1,13 @@
 /** The retention policy and the projects' pins, in D1. The sweep reads them anew each time; doors may do with a copy of seconds. */
 import { z } from "zod";
-import type { Quality } from "../../schemas/ladder.ts";
+import { QUALITIES, type Quality } from "../../schemas/ladder.ts";
 import type { Policy } from "../../schemas/policy.ts";
 import {
   RetentionPolicy,
   type RetentionTerms,
   retentionDaysOf,
   type StoredRetention,
+  type TermsByQuality,
 } from "../../schemas/retention.ts";
 import { auditing, type NewAuditEntry } from "./audit.ts";
 import { answered } from "./catalogue.ts";
@@ -82,6 +83,9 @@ export function termsFor(
     pinnedUntilMs: pin === undefined ? null : Date.parse(pin.pinnedUntil),
   };
 }
+
+export const termsOf = (retention: Retention, owner: { clientName: string; projectName: string }): TermsByQuality =>
+  Object.fromEntries(QUALITIES.map((quality) => [quality, termsFor(retention, owner, quality)])) as TermsByQuality;
 
 /** Read anew: an order must not go past a pin that was given just now. @returns until when (ISO 8601), or null */
 export async function projectPinOf(

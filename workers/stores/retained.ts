@@ -1,23 +1,32 @@
 /** When proxies leave R2, by the policy in force: the asset's own answer knows only the deployment's setting. */
 import type { Asset, Copy } from "../../schemas/asset.ts";
-import type { RetentionTerms } from "../../schemas/retention.ts";
-import { decisionNowMs } from "../stores/clock.ts";
-import type { Env } from "../stores/config.ts";
-import { type Retention, recentRetention, termsFor } from "../stores/retention-policy.ts";
+import type { RetentionTerms, TermsByQuality } from "../../schemas/retention.ts";
+import { decisionNowMs } from "./clock.ts";
+import type { Env } from "./config.ts";
+import { recentRetention, termsOf } from "./retention-policy.ts";
 
 const dayMs = 24 * 60 * 60_000;
 
-/** Without D1 the asset is told all the same, by the setting. */
-export async function asRetained(env: Env, asset: Asset): Promise<Asset> {
+/** @returns null without D1 */
+export async function recentTerms(
+  env: Env,
+  owner: { clientName: string; projectName: string },
+): Promise<TermsByQuality | null> {
   const retention = await recentRetention(env, decisionNowMs(env)).catch(() => null);
-  return retention === null ? asset : retained(asset, retention);
+  return retention === null ? null : termsOf(retention, owner);
 }
 
-/** Pure. */
-export function retained(asset: Asset, retention: Retention): Asset {
+/** Without D1 the asset is told all the same, by the setting. */
+export async function asRetained(env: Env, asset: Asset): Promise<Asset> {
+  return retained(asset, await recentTerms(env, asset));
+}
+
+/** Pure. @param terms null leaves it as it is */
+export function retained(asset: Asset, terms: TermsByQuality | null): Asset {
+  if (terms === null) return asset;
   const renditions = asset.renditions.map((rendition) => {
-    const terms = termsFor(retention, asset, rendition.quality);
-    return { ...rendition, copies: rendition.copies.map((copy) => underTerms(copy, terms)) };
+    const copies = rendition.copies.map((copy) => underTerms(copy, terms[rendition.quality]));
+    return { ...rendition, copies };
   });
   return { ...asset, renditions };
 }
