@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { readAsset, requestPlayback } from "../dev/stack-client.ts";
-import { type Bench, type Figure, figureOf, median, printFigures, say } from "./figure.ts";
-import { readOptions, wholeNumber } from "./option.ts";
+import { whenToldToLeave, wholeNumbers } from "./bench-options.ts";
+import { type Bench, type Figure, figureOf, median, printFigures, promiseLine, say } from "./figure.ts";
 import { closedLoop, openLoop, percentile, type RangeTarget } from "./range-load.ts";
 import { deliverRendition } from "./stand-in-runner.ts";
 import { benchQuality, openStage, type TransferStage } from "./transfer-stage.ts";
@@ -42,16 +42,12 @@ interface Options {
 }
 
 function parseOptions(args: string[]): Options {
-  const values = readOptions(args, {
-    "range-kib": { type: "string", default: "256" },
-    seconds: { type: "string", default: "4" },
-    runs: { type: "string", default: "5" },
+  const numbers = wholeNumbers(args, {
+    "range-kib": { most: 16 * 1024, unless: 256 },
+    seconds: { most: 600, unless: 4 },
+    runs: { most: 99, unless: 5 },
   });
-  return {
-    rangeBytes: wholeNumber("range-kib", values["range-kib"], 16 * 1024) * 1024,
-    seconds: wholeNumber("seconds", values.seconds, 600),
-    runs: wholeNumber("runs", values.runs, 99),
-  };
+  return { rangeBytes: numbers["range-kib"] * 1024, seconds: numbers.seconds, runs: numbers.runs };
 }
 
 /** @returns the signed URL of a rendition that lies on R2 */
@@ -136,25 +132,20 @@ async function measureAll(pair: Pair, { seconds, runs }: Options): Promise<Figur
 
 async function run(args: string[]): Promise<void> {
   const options = parseOptions(args);
-  const leaving = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => leaving.abort(new Error("stopped")));
-  }
+  const leaving = whenToldToLeave();
   say("starting the stack and the bare worker");
-  const stage = await openStage(leaving.signal);
+  const stage = await openStage(leaving);
   try {
-    const url = await placeRendition(stage, leaving.signal);
+    const url = await placeRendition(stage, leaving);
     const { rangeBytes } = options;
     const pair = {
       door: { url, sizeBytes, rangeBytes },
       bare: { url: await placeBare(stage, url), sizeBytes, rangeBytes },
     };
     const figures = await measureAll(pair, options);
-    for (const { figure, ratio } of figures) {
-      const late = figure === "delivery-p99";
-      const holds = late ? ratio <= highestLateness : ratio >= lowestRate;
-      const promise = late ? `at most ${highestLateness}` : `at least ${lowestRate}`;
-      say(`${figure} ${holds ? "holds" : "does not hold"} (${promise})`);
+    for (const figure of figures) {
+      const late = figure.figure === "delivery-p99";
+      say(promiseLine(figure, late ? { atMost: highestLateness } : { atLeast: lowestRate }));
     }
     printFigures(figures);
   } finally {

@@ -29,6 +29,16 @@ export function figureOf(figure: string, value: number, baseline: number): Figur
   return { figure, value: rounded(value), baseline: rounded(baseline), ratio: rounded(value / baseline) };
 }
 
+export type Promised = { atLeast: number } | { atMost: number };
+
+export function promiseLine({ figure, ratio }: Figure, promised: Promised): string {
+  const [holds, says] =
+    "atLeast" in promised
+      ? [ratio >= promised.atLeast, `at least ${promised.atLeast}`]
+      : [ratio <= promised.atMost, `at most ${promised.atMost}`];
+  return `${figure} ${holds ? "holds" : "does not hold"} (${says})`;
+}
+
 export function printFigures(figures: readonly Figure[]): void {
   for (const figure of figures) console.log(JSON.stringify(figure));
 }

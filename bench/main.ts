@@ -1,7 +1,8 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
+
+import { OptionError } from "./bench-options.ts";
 import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
-import { OptionError } from "./option.ts";
 import { qualityBench } from "./quality.ts";
 import { runnerBench } from "./runner.ts";
 import { sweepBench } from "./sweep.ts";

@@ -1,21 +1,10 @@
 import { expect, test } from "vitest";
 import { defaultLadder, type RenditionPlan } from "../schemas/ladder.ts";
-import type { SourceProbe } from "../schemas/media-probe.ts";
 import { planLadder } from "../schemas/plan-ladder.ts";
+import { bt709, pictureOf, sourceProbe } from "../schemas/source-probe-sample.ts";
 import { measureArguments, readScore } from "./quality-measure.ts";
 
-const source: SourceProbe = {
-  ...{
-    container: "matroska,webm",
-    durationSeconds: 10,
-    videoDurationSeconds: 10,
-    fps: { num: 25, den: 1 },
-    vfr: false,
-  },
-  ...{ width: 640, height: 360, codedWidth: 640, codedHeight: 360, sar: { num: 1, den: 1 }, rotation: 0 },
-  ...{ videoCodec: "h264", pixelFormat: "yuv420p", bitDepth: 8, interlaced: false, hdr: null, fullRange: false },
-  ...{ colorMatrix: "bt709", colorPrimaries: "bt709", colorTransfer: "bt709", audio: [], timecode: null },
-};
+const source = sourceProbe({ ...pictureOf(640, 360), ...bt709 });
 
 test("a rendition is held against the source at its own size, frame by frame", () => {
   const [plan] = planLadder(source, defaultLadder) as [RenditionPlan];

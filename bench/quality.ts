@@ -7,8 +7,8 @@ import { promisify } from "node:util";
 import { type Binaries, findBinaries } from "../gpu-runner/media/binaries.ts";
 import { chooseEncoder, ENCODER_SETTINGS, type EncoderSetting } from "../gpu-runner/media/encoder-probe.ts";
 import { defaultLadder } from "../schemas/ladder.ts";
+import { OptionError, readOptions } from "./bench-options.ts";
 import { type Bench, type Figure, figureOf, printFigures, say } from "./figure.ts";
-import { OptionError, readOptions } from "./option.ts";
 import { encodeFile } from "./quality-encode.ts";
 import { measure, metricOf, perfect } from "./quality-measure.ts";
 

@@ -2,8 +2,8 @@
  * The runner's media core end to end against a bare ffmpeg: what the range proxy, the rewriting and the uploads cost over
  * an ffmpeg that reads a local file and writes local files with the same arguments. A real runner against a real stack.
  */
-import { type Bench, figureOf, median, printFigures, say } from "./figure.ts";
-import { readOptions, wholeNumber } from "./option.ts";
+import { whenToldToLeave, wholeNumbers } from "./bench-options.ts";
+import { type Bench, figureOf, median, printFigures, promiseLine, say } from "./figure.ts";
 import { openRunnerStage, type RunCost, type RunnerStage } from "./runner-stage.ts";
 import { settleDisk } from "./transfer-stage.ts";
 
@@ -32,14 +32,7 @@ interface Options {
 }
 
 function parseOptions(args: string[]): Options {
-  const values = readOptions(args, {
-    seconds: { type: "string", default: "60" },
-    runs: { type: "string", default: "3" },
-  });
-  return {
-    seconds: wholeNumber("seconds", values.seconds, 3600),
-    runs: wholeNumber("runs", values.runs, 99),
-  };
+  return wholeNumbers(args, { seconds: { most: 3600, unless: 60 }, runs: { most: 99, unless: 3 } });
 }
 
 function tell(who: string, { wallSeconds, cpuSeconds, ownCpuSeconds }: RunCost): void {
@@ -75,12 +68,9 @@ async function measure(stage: RunnerStage, { runs }: Options): Promise<{ runner:
 
 async function run(args: string[]): Promise<void> {
   const options = parseOptions(args);
-  const leaving = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => leaving.abort(new Error("stopped")));
-  }
+  const leaving = whenToldToLeave();
   say(`making a clip of ${options.seconds} s, starting the stack and the runner`);
-  const stage = await openRunnerStage(options.seconds, leaving.signal);
+  const stage = await openRunnerStage(options.seconds, leaving);
   try {
     const { runner, bare } = await measure(stage, options);
     const of = (costs: RunCost[], read: (cost: RunCost) => number) => median(costs.map(read));
@@ -94,8 +84,8 @@ async function run(args: string[]): Promise<void> {
       of(runner, (cost) => cost.wallSeconds),
       of(bare, (cost) => cost.wallSeconds),
     );
-    say(`runner-cpu ${cpu.ratio <= cpuPromise ? "holds" : "does not hold"} (at most ${cpuPromise})`);
-    say(`runner-wall ${wall.ratio <= wallPromise ? "holds" : "does not hold"} (at most ${wallPromise})`);
+    say(promiseLine(cpu, { atMost: cpuPromise }));
+    say(promiseLine(wall, { atMost: wallPromise }));
     printFigures([cpu, wall]);
   } finally {
     await stage.close();

@@ -15,8 +15,8 @@ import { createPartUploader } from "../gpu-runner/job/part-upload.ts";
 import { createPullQueue } from "../gpu-runner/job/pull-queue.ts";
 import { originalKey } from "../schemas/key.ts";
 import type { RenditionPlan } from "../schemas/ladder.ts";
-import type { SourceProbe } from "../schemas/media-probe.ts";
 import type { TranscodeMessage } from "../schemas/runner-protocol.ts";
+import { lasting, pictureOf, sourceProbe } from "../schemas/source-probe-sample.ts";
 
 const log = pino({ level: "silent" });
 export const benchOwner = { clientName: "bench", projectName: "transfer" };
@@ -25,30 +25,7 @@ const originalBytes = 1024 ** 2;
 const pullEveryMs = 200;
 
 /** Made up: nothing in the pipeline but the runner reads the original. */
-const source: SourceProbe = {
-  container: "mov",
-  durationSeconds: 60,
-  videoDurationSeconds: 60,
-  width: 960,
-  height: 540,
-  codedWidth: 960,
-  codedHeight: 540,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
-  fps: { num: 24, den: 1 },
-  vfr: false,
-  videoCodec: "h264",
-  pixelFormat: "yuv420p",
-  bitDepth: 8,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: null,
-  colorPrimaries: null,
-  colorTransfer: null,
-  fullRange: false,
-  audio: [],
-  timecode: null,
-};
+const source = sourceProbe({ ...lasting(60), ...pictureOf(960, 540), fps: { num: 24, den: 1 } });
 
 export interface Rendition {
   sizeBytes: number;

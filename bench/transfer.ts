@@ -6,8 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HistoryPage } from "../schemas/api.ts";
 import type { HistoryEntry } from "../schemas/asset.ts";
 import { proxyKey } from "../schemas/key.ts";
-import { type Bench, figureOf, median, printFigures, say, saySometimes } from "./figure.ts";
-import { readOptions, wholeNumber } from "./option.ts";
+import { whenToldToLeave, wholeNumbers } from "./bench-options.ts";
+import { type Bench, figureOf, median, printFigures, promiseLine, say, saySometimes } from "./figure.ts";
 import { cpuSecondsOf } from "./process-cost.ts";
 import { copyByRclone } from "./rclone.ts";
 import { benchOwner, deliverRendition } from "./stand-in-runner.ts";
@@ -48,15 +48,15 @@ interface Options {
 }
 
 function parseOptions(args: string[]): Options {
-  const values = readOptions(args, {
-    "size-mib": { type: "string", default: "1024" },
-    runs: { type: "string", default: "3" },
-    "limit-mb": { type: "string", default: "20" },
+  const numbers = wholeNumbers(args, {
+    "size-mib": { most: 64 * 1024, unless: 1024 },
+    runs: { most: 99, unless: 3 },
+    "limit-mb": { most: 10_000, unless: 20 },
   });
   return {
-    sizeBytes: wholeNumber("size-mib", values["size-mib"], 64 * 1024) * mib,
-    runs: wholeNumber("runs", values.runs, 99),
-    limitBytesPerSecond: wholeNumber("limit-mb", values["limit-mb"], 10_000) * mb,
+    sizeBytes: numbers["size-mib"] * mib,
+    runs: numbers.runs,
+    limitBytesPerSecond: numbers["limit-mb"] * mb,
   };
 }
 
@@ -162,21 +162,18 @@ async function measureParallel(stage: TransferStage, options: Options, signal: A
 
 async function run(args: string[]): Promise<void> {
   const options = parseOptions(args);
-  const leaving = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => leaving.abort(new Error("stopped")));
-  }
+  const leaving = whenToldToLeave();
   say("starting the stack and the bare worker");
-  const stage = await openStage(leaving.signal);
+  const stage = await openStage(leaving);
   try {
     say(`transfer-overhead: ${options.sizeBytes / mib} MiB, pipeline and bare worker in turn`);
-    const overhead = await measureOverhead(stage, options, leaving.signal);
+    const overhead = await measureOverhead(stage, options, leaving);
     say(
       `transfer-parallel: ${options.sizeBytes / mib} MiB, each connection limited to ${options.limitBytesPerSecond / mb} MB/s`,
     );
-    const parallel = await measureParallel(stage, options, leaving.signal);
-    say(`transfer-overhead ${overhead.ratio <= 1.15 ? "holds" : "does not hold"} (at most 1.15)`);
-    say(`transfer-parallel ${parallel.ratio >= 3.5 ? "holds" : "does not hold"} (at least 3.5)`);
+    const parallel = await measureParallel(stage, options, leaving);
+    say(promiseLine(overhead, { atMost: 1.15 }));
+    say(promiseLine(parallel, { atLeast: 3.5 }));
     printFigures([overhead, parallel]);
   } finally {
     await stage.close();

@@ -1,30 +1,25 @@
 /** The runner as a process of its own, with the real ffmpeg, against a peer that follows the protocol. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
-import { makeTestFolder, runFfmpeg } from "./media/testing/ffmpeg-clip.ts";
+import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
+import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
 let clip: Buffer;
 let peer: Peer;
-let runner: ReturnType<typeof startRunner>;
+let runner: ReturnType<typeof startRunnerProcess>;
 
 beforeAll(async () => {
   folder = await makeTestFolder();
-  const file = (name: string) => join(folder.path, name);
-  const encoding = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p".split(" ");
-  await runFfmpeg(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=2", ...encoding, file("short.mp4")]);
-  await runFfmpeg(["-stream_loop", "299", "-i", file("short.mp4"), "-c", "copy", file("long.mp4")]);
-  clip = await readFile(file("long.mp4"));
+  clip = await loopedClip(folder.path, "640x360", 300);
 });
 afterAll(() => folder.remove());
 afterEach(async () => {
@@ -32,26 +27,8 @@ afterEach(async () => {
   await peer.stop();
 });
 
-function startRunner(args: string[] = [], variables: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("main.ts", import.meta.url)), ...args], {
-    stdio: ["pipe", "pipe", "pipe"],
-    env: {
-      PATH: process.env.PATH,
-      TMPDIR: folder.path,
-      MMF_API_URL: peer.url,
-      MMF_RUNNER_TOKEN: apiToken,
-      MMF_PULL_URL: peer.pullUrl,
-      MMF_PULL_TOKEN: pullToken,
-      MMF_RUNNER_ID: "runner-under-test",
-      FFMPEG_ENCODER: "x264",
-      ...variables,
-    },
-  });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
-  const exited = once(child, "exit").then(([code, signal]) => (signal ?? code) as string | number);
-  return { child, exited, output: () => output };
-}
+const startRunner = (args: string[] = [], variables: Record<string, string> = {}) =>
+  startRunnerProcess(peer, folder.path, args, variables);
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(20);

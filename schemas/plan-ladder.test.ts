@@ -3,31 +3,13 @@ import { describe, expect, test } from "vitest";
 import { defaultLadder, LadderPolicy, qualityRank, RenditionPlan } from "./ladder.ts";
 import type { SourceProbe } from "./media-probe.ts";
 import { planLadder } from "./plan-ladder.ts";
+import { sourceProbe } from "./source-probe-sample.ts";
 
-const base: SourceProbe = {
-  container: "mov",
+const base = sourceProbe({
   durationSeconds: 10.02,
-  videoDurationSeconds: 10,
-  width: 1920,
-  height: 1080,
-  codedWidth: 1920,
-  codedHeight: 1080,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
   fps: { num: 24, den: 1 },
-  vfr: false,
-  videoCodec: "h264",
-  pixelFormat: "yuv420p",
-  bitDepth: 8,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: null,
-  colorPrimaries: null,
-  colorTransfer: null,
-  fullRange: false,
   audio: [{ codec: "aac", channels: 2, sampleRateHz: 48_000, language: null }],
-  timecode: null,
-};
+});
 const plan = (changes: Partial<SourceProbe>) => planLadder({ ...base, ...changes }, defaultLadder);
 const sizes = (width: number, height: number) =>
   plan({ width, height }).map((p) => `${p.quality} ${p.width}x${p.height}`);

@@ -1,14 +1,7 @@
 import { expect, test } from "vitest";
 import { assetsInARow, nextShutOut, nextStreak, reasonToStop, reasonToWait } from "./failure-streak.ts";
 import type { JobOutcome } from "./run-job.ts";
-
-const done: JobOutcome = { type: "done", renditions: 2 };
-const failedWith = (code: "ENCODER_FAILED" | "INVALID_MEDIA" | "WASABI_FORBIDDEN"): JobOutcome => ({
-  type: "failed",
-  code,
-  message: "said the encoder",
-  retryable: code === "ENCODER_FAILED",
-});
+import { done, failedWith } from "./testing/loop-options.ts";
 
 test("neither one bad asset, nor bad files, nor a success in between make a runner unfit", () => {
   const streakOf = (steps: [fileId: string, outcome: JobOutcome][]) =>

@@ -1,14 +1,13 @@
 /** Runners that share a queue, and an asset that fails on one of them: who gets its tries. */
-import { pino } from "pino";
 import { expect, test } from "vitest";
 import { ShuttingDown } from "./job-failure.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, runnerLoop } from "./runner-loop.ts";
+import { done, failedWith, quickLoop } from "./testing/loop-options.ts";
 import { retryingQueue } from "./testing/memory-queue.ts";
 import { jobMessage } from "./testing/protocol-peer.ts";
 
-const done: JobOutcome = { type: "done", renditions: 2 };
-const failed: JobOutcome = { type: "failed", code: "ENCODER_FAILED", message: "said the encoder", retryable: true };
+const failed = failedWith("ENCODER_FAILED");
 const tries = 3;
 
 /** One asset on offer, under a new generation after each failure, until it is done or its tries are used up. */
@@ -20,17 +19,10 @@ function oneAsset({ stopsWhenDone = true } = {}) {
   const stop = () => shutdown.abort(new ShuttingDown("test"));
   const run = (runner: string, outcome: JobOutcome, options: Partial<RunnerLoopOptions> = {}) =>
     runnerLoop({
+      ...quickLoop,
       queues: [shared.queue],
-      concurrency: 1,
-      once: false,
-      drain: false,
-      pollMs: 5,
-      backoff: { baseMs: 1, maxMs: 5 },
-      shutOutMs: 5,
-      onWait: () => {},
       shutdown: shutdown.signal,
       finish: new AbortController().signal,
-      random: Math.random,
       run: async (_message, settle) => {
         await settle.ack();
         claims.push(runner);
@@ -38,8 +30,6 @@ function oneAsset({ stopsWhenDone = true } = {}) {
         else if (outcome !== done) offer();
         return outcome;
       },
-      onOutcome: () => {},
-      log: pino({ level: "silent" }),
       ...options,
     });
   return { claims, settled: shared.settled, offer, run, stop };

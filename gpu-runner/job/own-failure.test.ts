@@ -1,15 +1,7 @@
 import { expect, test } from "vitest";
-import type { FailureCode } from "../../schemas/failure.ts";
 import { leaveToOthers, nextOwnFailures, type OwnFailures, restPolls } from "./own-failure.ts";
-import type { JobOutcome } from "./run-job.ts";
+import { done, failedWith } from "./testing/loop-options.ts";
 
-const done: JobOutcome = { type: "done", renditions: 2 };
-const failedWith = (code: FailureCode): JobOutcome => ({
-  type: "failed",
-  code,
-  message: "said ffmpeg",
-  retryable: true,
-});
 const none: OwnFailures = new Map();
 const job = (generation: number, fileId = "a") => ({ fileId, generation });
 const failed = nextOwnFailures(none, job(1), failedWith("ENCODER_FAILED"));

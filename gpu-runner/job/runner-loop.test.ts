@@ -1,22 +1,14 @@
-import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { ShuttingDown } from "./job-failure.ts";
 import { createPullQueue, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, refusalsInARow, runnerLoop } from "./runner-loop.ts";
+import { done, failedWith, quickLoop } from "./testing/loop-options.ts";
 import { queueOf } from "./testing/memory-queue.ts";
 import { jobMessage, type Peer, pullToken, startPeer } from "./testing/protocol-peer.ts";
 
 let peer: Peer;
 afterEach(() => peer?.stop());
-
-const done: JobOutcome = { type: "done", renditions: 2 };
-const failedWith = (code: "ENCODER_FAILED" | "INVALID_MEDIA" | "WASABI_FORBIDDEN"): JobOutcome => ({
-  type: "failed",
-  code,
-  message: "said the encoder",
-  retryable: code === "ENCODER_FAILED",
-});
 
 async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopOptions> = {}, pullOptions = {}) {
   peer = await startPeer(pullOptions);
@@ -34,20 +26,12 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
   });
   const begin = () =>
     runnerLoop({
+      ...quickLoop,
       queues: [queue],
-      concurrency: 1,
-      once: false,
-      drain: false,
-      pollMs: 5,
-      backoff: { baseMs: 1, maxMs: 5 },
-      shutOutMs: 5,
-      onWait: () => {},
       shutdown: shutdown.signal,
       finish: finish.signal,
-      random: Math.random,
       run,
       onOutcome: (_message, outcome) => outcomes.push(outcome.type),
-      log: pino({ level: "silent" }),
       ...changes,
     });
   return {

@@ -4,19 +4,13 @@ import { expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
+import { bt709, lasting, pictureOf, sourceProbe } from "../../schemas/source-probe-sample.ts";
 import { buildEncodeCommand, type EncoderKind, SOURCE_LIMITS, toArguments } from "./encode-command.ts";
 
 const track = { codec: "aac", channels: 2, layout: "stereo", sampleRateHz: 48_000, language: null };
 const microphone = { ...track, codec: "pcm_s24le", channels: 1, layout: "mono" };
 
-const plain = SourceProbe.parse({
-  container: "mov,mp4,m4a,3gp,3g2,mj2",
-  ...{ durationSeconds: 20, videoDurationSeconds: 20, fps: { num: 25, den: 1 }, vfr: false },
-  ...{ width: 960, height: 540, codedWidth: 960, codedHeight: 540, sar: { num: 1, den: 1 }, rotation: 0 },
-  ...{ videoCodec: "h264", pixelFormat: "yuv420p", bitDepth: 8, interlaced: false, hdr: null, fullRange: false },
-  ...{ colorMatrix: "bt709", colorPrimaries: "bt709", colorTransfer: "bt709" },
-  ...{ audio: [track], timecode: null },
-});
+const plain = sourceProbe({ ...lasting(20), ...pictureOf(960, 540), ...bt709, audio: [track] });
 
 const sources: Readonly<Record<string, SourceProbe>> = {
   "plain-with-timecode": SourceProbe.parse({ ...plain, timecode: "10:00:00:00" }),

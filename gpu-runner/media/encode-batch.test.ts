@@ -1,36 +1,12 @@
 import { expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
-import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
+import { lasting, sourceProbe } from "../../schemas/source-probe-sample.ts";
 import { afterRefusal, nextBatch, progressOver, type RefusedRun } from "./encode-batch.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { GpuProofMemory } from "./gpu-proof-memory.ts";
 
-const source: SourceProbe = {
-  container: "mov",
-  durationSeconds: 4,
-  videoDurationSeconds: 4,
-  width: 1920,
-  height: 1080,
-  codedWidth: 1920,
-  codedHeight: 1080,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
-  fps: { num: 25, den: 1 },
-  vfr: false,
-  videoCodec: "h264",
-  pixelFormat: "yuv420p",
-  bitDepth: 8,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: "bt709",
-  colorPrimaries: "bt709",
-  colorTransfer: "bt709",
-  fullRange: false,
-  audio: [],
-  timecode: null,
-};
-const plans = planLadder(source, defaultLadder);
+const plans = planLadder(sourceProbe(lasting(4)), defaultLadder);
 const dialect = { frameRateModeOption: "-fps_mode", bFrameReferences: true } as const;
 const nvenc: EncoderChoice = { kind: "nvenc", dialect, reason: "NVENC" };
 const noSession = "[h264_nvenc @ 0x1] OpenEncodeSessionEx failed: out of memory (10): (no details)";

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
+import { bt709, lasting, pictureOf, prores, sourceProbe } from "../../schemas/source-probe-sample.ts";
 import {
   buildEncodeCommand,
   type EncodeCommandInput,
@@ -11,30 +12,12 @@ import {
 } from "./encode-command.ts";
 import { fluentCommand } from "./ffmpeg-process.ts";
 
-const source: SourceProbe = {
-  container: "mov,mp4,m4a,3gp,3g2,mj2",
-  durationSeconds: 20,
-  videoDurationSeconds: 20,
-  width: 960,
-  height: 540,
-  codedWidth: 960,
-  codedHeight: 540,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
+const source = sourceProbe({
+  ...{ ...lasting(20), ...pictureOf(960, 540), ...prores, ...bt709 },
   fps: { num: 30000, den: 1001 },
-  vfr: false,
-  videoCodec: "prores",
-  pixelFormat: "yuv422p10le",
-  bitDepth: 10,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: "bt709",
-  colorPrimaries: "bt709",
-  colorTransfer: "bt709",
-  fullRange: false,
   audio: [{ codec: "pcm_s24le", channels: 2, sampleRateHz: 48_000, language: null }],
   timecode: "01:00:00;00",
-};
+});
 
 function input(changes: Partial<EncodeCommandInput> = {}): EncodeCommandInput {
   const plans = planLadder(changes.source ?? source, defaultLadder);

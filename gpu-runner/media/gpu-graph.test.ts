@@ -2,35 +2,13 @@ import { describe, expect, test } from "vitest";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
+import { bt709, lasting, pictureOf, sourceProbe } from "../../schemas/source-probe-sample.ts";
 import { buildEncodeCommand, type EncodeCommandInput, SOURCE_LIMITS, toArguments } from "./encode-command.ts";
 import { gpuFilterGraph, whyNotOnGpu } from "./gpu-graph.ts";
 import { isPassingTrouble, judgeProof, proofCommand } from "./gpu-proof.ts";
 import { GpuProofMemory } from "./gpu-proof-memory.ts";
 
-const source: SourceProbe = {
-  container: "mov,mp4,m4a,3gp,3g2,mj2",
-  durationSeconds: 20,
-  videoDurationSeconds: 20,
-  width: 960,
-  height: 540,
-  codedWidth: 960,
-  codedHeight: 540,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
-  fps: { num: 25, den: 1 },
-  vfr: false,
-  videoCodec: "h264",
-  pixelFormat: "yuv420p",
-  bitDepth: 8,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: "bt709",
-  colorPrimaries: "bt709",
-  colorTransfer: "bt709",
-  fullRange: false,
-  audio: [],
-  timecode: null,
-};
+const source = sourceProbe({ ...lasting(20), ...pictureOf(960, 540), ...bt709 });
 const plans = planLadder(source, defaultLadder);
 
 const input: EncodeCommandInput = {

@@ -38,7 +38,7 @@ export type SourceProxy = {
  * memory at most: the one being written and the next.
  */
 const FIRST_WINDOW_BYTES = 256 * 1024;
-const MAX_WINDOW_BYTES = 8 * 1024 * 1024;
+const MAX_WINDOW_BYTES = 4 * 1024 * 1024;
 
 export async function openSourceProxy(options: SourceProxyOptions): Promise<SourceProxy> {
   const reader = new SourceReader({

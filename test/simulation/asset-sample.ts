@@ -2,6 +2,7 @@
 import type { CompositeSha256 } from "../../schemas/checksum.ts";
 import type { UploadDeclaration } from "../../schemas/event.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { lasting, pictureOf, prores, sourceProbe } from "../../schemas/source-probe-sample.ts";
 
 export const upload: UploadDeclaration = {
   fileId: "507f1f77bcf86cd799439011",
@@ -15,30 +16,7 @@ export const upload: UploadDeclaration = {
 /** 16:9 at this height: 1080 gives 360p, 540p, 720p and 1080p. */
 export function probe(height: number): SourceProbe {
   const width = Math.round((height * 16) / 9 / 2) * 2;
-  return {
-    container: "mov",
-    durationSeconds: 20,
-    videoDurationSeconds: 20,
-    width,
-    height,
-    codedWidth: width,
-    codedHeight: height,
-    sar: { num: 1, den: 1 },
-    rotation: 0,
-    fps: { num: 25, den: 1 },
-    vfr: false,
-    videoCodec: "prores",
-    pixelFormat: "yuv422p10le",
-    bitDepth: 10,
-    interlaced: false,
-    hdr: null,
-    colorMatrix: null,
-    colorPrimaries: null,
-    colorTransfer: null,
-    fullRange: false,
-    audio: [],
-    timecode: null,
-  };
+  return sourceProbe({ ...lasting(20), ...pictureOf(width, height), ...prores });
 }
 
 /** The bytes of one file, by what proves them. Two of different serials differ in size and checksum. */

@@ -6,8 +6,8 @@
 import { readFile } from "node:fs/promises";
 import pino from "pino";
 import { defaultLadder } from "../../../schemas/ladder.ts";
-import type { SourceProbe } from "../../../schemas/media-probe.ts";
 import { planLadder } from "../../../schemas/plan-ladder.ts";
+import { lasting, pictureOf, sourceProbe } from "../../../schemas/source-probe-sample.ts";
 import { runEncode } from "../../media/encode-run.ts";
 import { openSourceProxy } from "../../media/source-proxy.ts";
 import { jobTiming } from "../job-timing.ts";
@@ -16,30 +16,7 @@ import { createPartUploader } from "../part-upload.ts";
 import "../run-job.ts";
 import "../../health-server.ts";
 
-const source: SourceProbe = {
-  container: "mov",
-  durationSeconds: 3600,
-  videoDurationSeconds: 3600,
-  width: 3840,
-  height: 2160,
-  codedWidth: 3840,
-  codedHeight: 2160,
-  sar: { num: 1, den: 1 },
-  rotation: 0,
-  fps: { num: 60, den: 1 },
-  vfr: false,
-  videoCodec: "h264",
-  pixelFormat: "yuv420p",
-  bitDepth: 8,
-  interlaced: false,
-  hdr: null,
-  colorMatrix: null,
-  colorPrimaries: null,
-  colorTransfer: null,
-  fullRange: false,
-  audio: [],
-  timecode: null,
-};
+const source = sourceProbe({ ...lasting(3600), ...pictureOf(3840, 2160), fps: { num: 60, den: 1 } });
 
 const [ffmpegPath = "", storeUrl = "", socketFolder = "", originalBytes = ""] = process.argv.slice(2);
 const dialect = { frameRateModeOption: "-fps_mode", bFrameReferences: true } as const;
