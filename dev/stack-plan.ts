@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AwsClient } from "aws4fetch";
+import { launchEnvironment } from "../gpu-runner/launch-environment.ts";
 import { connectMapVariable } from "./connect-map.ts";
 import { pullQueueUrl } from "./pull-queue.ts";
 import { s3Client } from "./s3.ts";
@@ -191,6 +192,7 @@ export function childPlans(shape: StackShape): ChildPlan[] {
       args: ["--poll-ms", "300", "--health-port", String(healthPort)],
       env: {
         ...reachingThrough(shape, "runner").env,
+        ...launchEnvironment,
         MMF_API_URL: file.api,
         MMF_RUNNER_TOKEN: shape.tokens.runner,
         MMF_PULL_URL: file.pull.url,

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
+import { launchEnvironment } from "./launch-environment.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
 import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
@@ -25,7 +26,7 @@ afterEach(async () => {
   await peer.stop();
 });
 
-const startTracing = () => startRunnerProcess(peer, folder.path, ["--once", "--log-level", "trace"]);
+const startTracing = () => startRunnerProcess(peer, folder.path, ["--once", "--log-level", "trace"], launchEnvironment);
 
 /** Command line and environment of every child of a process, as any process of the same user can read them. */
 async function looksOfChildren(pid: number): Promise<{ name: string; shown: string }[]> {
@@ -56,7 +57,8 @@ test("no token and no presigned address is in what its children show, from the p
   while (running) {
     for (const { name, shown } of await looksOfChildren(runner.child.pid ?? 0)) {
       if (shown.includes("127.0.0.1")) seen.add(name.trim());
-      for (const secret of secrets) if (shown.includes(secret)) leaks.push(`${name.trim()} shows ${secret}`);
+      // The runner's own memory settings would slow an encoder down.
+      for (const kept of [...secrets, "MALLOC_"]) if (shown.includes(kept)) leaks.push(`${name.trim()} shows ${kept}`);
     }
     await sleep(10);
   }

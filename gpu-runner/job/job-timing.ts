@@ -23,7 +23,7 @@ export const jobTiming: JobTiming = {
   },
   api: { timeoutMs: 15_000, attempts: 8, backoff: { baseMs: 500, maxMs: 10_000 } },
   parts: {
-    maxInFlight: 3,
+    maxInFlight: 2,
     urlsAhead: 4,
     attempts: 8,
     backoff: { baseMs: 500, maxMs: 15_000 },

@@ -1,7 +1,7 @@
 /**
  * Reads an original of an hour, encodes it into the whole ladder and uploads that, as a job does, and tells how much memory
  * it took: of this very process, so what plays ffmpeg and the store are others.
- * `node hour-of-renditions.ts FFMPEG STORE_URL SOCKET_FOLDER ORIGINAL_BYTES`.
+ * `node hour-of-renditions.ts FFMPEG STORE_URL SOCKET_FOLDER ORIGINAL_BYTES`; without arguments it is only compiled.
  */
 import { readFile } from "node:fs/promises";
 import pino from "pino";
@@ -19,6 +19,7 @@ import "../../health-server.ts";
 const source = sourceProbe({ ...lasting(3600), ...pictureOf(3840, 2160), fps: { num: 60, den: 1 } });
 
 const [ffmpegPath = "", storeUrl = "", socketFolder = "", originalBytes = ""] = process.argv.slice(2);
+if (ffmpegPath === "") process.exit(0);
 const dialect = { frameRateModeOption: "-fps_mode", bFrameReferences: true } as const;
 const log = pino({ level: "silent" });
 const { signal } = new AbortController();

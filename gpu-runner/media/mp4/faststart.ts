@@ -188,23 +188,19 @@ class Rewriter {
     const spilled = this.payloadBytes > this.heldBytes;
     const head = spilled ? this.paddedHead(this.movie) : this.compactHead(this.movie);
     const start = this.headInPlace(head);
-    const emitted = await this.emitHead(start);
     const headBytes = lengthOf(head);
     const sizeBytes = headBytes + this.payloadBytes;
-    return {
-      file: {
-        sizeBytes,
-        parts: emitted + this.bodyParts,
-        frames: this.frames(),
-        durationSeconds: movieSeconds(this.movie),
-      },
-      ...trackSeconds(this.movie),
-      excerpt: {
-        sizeBytes,
-        pieces: [{ offsetBytes: 0, bytes: start }, ...this.excerpt.pieces(headBytes)],
-        ...this.groups(this.movie),
-      },
+    const excerpt = {
+      sizeBytes,
+      pieces: [{ offsetBytes: 0, bytes: start }, ...this.excerpt.pieces(headBytes)],
+      ...this.groups(this.movie),
     };
+    const ends = trackSeconds(this.movie);
+    const durationSeconds = movieSeconds(this.movie);
+    const frames = this.frames();
+    for (const { table } of this.movie.tracks) table.free();
+    const parts = (await this.emitHead(start)) + this.bodyParts;
+    return { file: { sizeBytes, parts, frames, durationSeconds }, ...ends, excerpt };
   }
 
   /** The head and the payload that was held, as they lie in the file. */

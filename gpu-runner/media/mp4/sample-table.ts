@@ -7,15 +7,18 @@ import type { SampleRun } from "./movie-fragment.ts";
 
 const BLOCK_ITEMS = 8192;
 
-/** A growing list of unsigned 32-bit numbers, in blocks, so that it grows without being copied. */
+/**
+ * A growing list of unsigned 32-bit numbers, in blocks, so that it grows without being copied. A block takes half the
+ * memory for as long as its numbers fit into 16 bits, which those of most tables do.
+ */
 class U32List {
   length = 0;
-  private readonly blocks: Uint32Array[] = [];
+  private readonly blocks: (Uint16Array | Uint32Array)[] = [];
 
   push(value: number): void {
     const at = this.length++;
     const block = Math.floor(at / BLOCK_ITEMS);
-    this.blocks[block] ??= new Uint32Array(BLOCK_ITEMS);
+    this.blocks[block] ??= new Uint16Array(BLOCK_ITEMS);
     this.set(at, value);
   }
 
@@ -24,8 +27,19 @@ class U32List {
   }
 
   set(index: number, value: number): void {
-    const block = this.blocks[Math.floor(index / BLOCK_ITEMS)];
+    const at = Math.floor(index / BLOCK_ITEMS);
+    let block = this.blocks[at];
+    if (block instanceof Uint16Array && value > 0xffff) {
+      block = Uint32Array.from(block);
+      this.blocks[at] = block;
+    }
     if (block) block[index % BLOCK_ITEMS] = value;
+  }
+
+  free(): void {
+    // At once: a collector may come after the other renditions have taken as much for their heads.
+    for (const { buffer } of this.blocks.splice(0)) if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+    this.length = 0;
   }
 
   toTable(): Table {
@@ -163,6 +177,12 @@ export class SampleTable {
     if (this.sampleCount === 0 || decodeEnd <= begin) return;
     this.durations.replaceNewest(decodeEnd - begin);
     this.decodeEnd = decodeEnd;
+  }
+
+  /** It is written, and will not be asked again. */
+  free(): void {
+    const { sizes, durations, compositionOffsets, syncSamples, samplesPerChunk } = this;
+    for (const list of [sizes, durations.pairs, compositionOffsets.pairs, syncSamples, samplesPerChunk]) list.free();
   }
 
   /**
