@@ -8,6 +8,8 @@ import { connect } from "node:net";
 export interface RangeConnection {
   /** One at a time. @throws for any answer but exactly these bytes */
   read(from: number, to: number): Promise<void>;
+  /** A server ends a connection on which nobody has asked for a while. */
+  isOpen(): boolean;
   close(): void;
 }
 
@@ -67,6 +69,7 @@ export function openRangeConnection(address: string): RangeConnection {
         reading = { range, wantedBytes: to - from + 1, head: "", bodyBytes: 0, settle };
       });
     },
+    isOpen: () => broken === null,
     close: () => socket.destroy(),
   };
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { closedLoop, openLoop, percentile } from "./range-load.ts";
 
-async function serve(status: number, shortBy = 0) {
+async function serve(status: number, shortBy = 0, keptMs = 60_000) {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     const { range = "" } = request.headers;
@@ -11,6 +11,7 @@ async function serve(status: number, shortBy = 0) {
     const [, from = "0", to = "0"] = /^bytes=(\d+)-(\d+)$/.exec(range) ?? [];
     const body = Buffer.alloc(Number(to) - Number(from) + 1 - shortBy);
     response.writeHead(status, { "content-length": body.length }).end(body);
+    setTimeout(() => request.socket.destroy(), keptMs).unref();
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
@@ -50,6 +51,11 @@ test("a server that goes away ends the run", async () => {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   const target = { url, sizeBytes: 1_000, rangeBytes: 10 };
   await expect(closedLoop(target, { connections: 2, seconds: 0.1 })).rejects.toThrow("was closed");
+});
+
+test("a connection that the server ends while nobody asks is not used again", async () => {
+  const { target } = await serve(206, 0, 20);
+  expect(await openLoop(target, { perSecond: 10, seconds: 0.5 })).toHaveLength(5);
 });
 
 test("percentiles are by nearest rank", () => {

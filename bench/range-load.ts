@@ -14,9 +14,12 @@ function connectionPool({ url }: RangeTarget) {
   const idle: RangeConnection[] = [];
   return {
     take: () => {
-      const connection = idle.pop() ?? openRangeConnection(url);
-      if (!all.includes(connection)) all.push(connection);
-      return connection;
+      let kept = idle.pop();
+      while (kept?.isOpen() === false) kept = idle.pop();
+      if (kept !== undefined) return kept;
+      const made = openRangeConnection(url);
+      all.push(made);
+      return made;
     },
     giveBack: (connection: RangeConnection) => idle.push(connection),
     close: () => {

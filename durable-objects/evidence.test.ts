@@ -130,6 +130,24 @@ test("a copy that left R2 has none; the archive keeps its own", async () => {
   expect(await named(fileId)).toEqual(["wasabi 360p", "wasabi original"]);
 });
 
+test.each([
+  ["that was being made has its proof from then on", false],
+  ["that was there is proven anew, and was not written anew", true],
+])("a copy %s when its removal is called off", async (_name, wasPlaced) => {
+  const { upload, door, jobId, bytes } = await seedProxy({ placed: wasPlaced });
+  const { fileId } = upload;
+  const edgeProof = async () => (await ledger(fileId)).find(({ tier }) => tier === "r2");
+  const before = await edgeProof();
+  await tell(door, { type: "EvictionRequested", quality });
+  const about = { tier: "r2", quality, jobId, op: await copyOp(fileId, "r2") } as const;
+  const proof = { sizeBytes: bytes.length, etag: "r2-etag", sha256 };
+  await tell(door, { type: "RemovalCalledOff", ...about, ...proof }, "RemoveEdgeCopy consumer");
+  const copy = (await door.view())?.renditions[0]?.copies.find(({ tier }) => tier === "r2");
+  const written = { writtenAt: wasPlaced ? before?.writtenAt : copy?.placedAt };
+  expect(await edgeProof()).toMatchObject({ ...proof, ...written, verifiedBy: "RemoveEdgeCopy consumer" });
+  expect(copy?.status).toBe("placed");
+});
+
 test("a fact that is refused or late leaves no evidence", async () => {
   const { upload, door, jobId, bytes } = await seedProxy({ placed: false });
   const { fileId } = upload;

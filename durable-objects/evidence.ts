@@ -17,6 +17,8 @@ export type EvidenceChange =
 type Found = Pick<Evidence, "tier" | "quality" | "key" | "sizeBytes" | "etag" | "sha256" | "method"> & {
   jobId: JobId | null;
   isOurs: boolean;
+  /** Where it was not written just now. */
+  writtenAtMs?: number | null;
 };
 
 /** @param state as the event has left it */
@@ -26,13 +28,10 @@ export function evidenceChange({ event, by }: EventEnvelope, state: StoredAsset,
   if (event.type === "ArchiveLost") return { type: "gone", tier: "wasabi", quality: event.quality, jobId: event.jobId };
   const found = foundBy(event, state);
   if (found === null) return null;
-  const { jobId, isOurs, ...facts } = found;
-  const at = new Date(atMs).toISOString();
-  return {
-    type: "found",
-    jobId,
-    evidence: { ...facts, writtenAt: isOurs ? at : null, verifiedAt: at, verifiedBy: by },
-  };
+  const { jobId, isOurs, writtenAtMs, ...facts } = found;
+  const iso = (ms: number) => new Date(ms).toISOString();
+  const writtenAt = isOurs ? iso(writtenAtMs ?? atMs) : null;
+  return { type: "found", jobId, evidence: { ...facts, writtenAt, verifiedAt: iso(atMs), verifiedBy: by } };
 }
 
 function foundBy(event: AssetEvent, state: StoredAsset): Found | null {
@@ -42,6 +41,7 @@ function foundBy(event: AssetEvent, state: StoredAsset): Found | null {
     case "RenditionArchived":
       return archived(event, state);
     case "CopyPlaced":
+    case "RemovalCalledOff":
       return placed(event, state);
     default:
       return null;
@@ -76,12 +76,14 @@ const copyMethods = {
   lucidlink: "SHA-256 by lucid-agent over the file as it wrote it, then fsync",
 } as const;
 
-/** A stray that is removed at once is no copy. */
-function placed(event: EventOf<"CopyPlaced">, state: StoredAsset): Found | null {
+/** A stray that is removed at once is no copy; one whose removal was called off may never have been told of before. */
+function placed(event: EventOf<"CopyPlaced" | "RemovalCalledOff">, state: StoredAsset): Found | null {
   const { tier, quality, jobId, sizeBytes, etag, sha256 } = event;
   const rendition = renditionOf(state, quality);
   const copy = rendition && copyOn(rendition, tier);
   if (copy?.state !== "placed" || copy.jobId !== jobId) return null;
   const key = tier === "r2" ? edgeKey(jobId, quality) : `/${editorKey(state, quality)}`;
-  return { tier, quality, key, sizeBytes, etag, sha256, method: copyMethods[tier], jobId, isOurs: true };
+  const found = { tier, quality, key, sizeBytes, etag, sha256, jobId, isOurs: true };
+  if (event.type === "CopyPlaced") return { ...found, method: copyMethods[tier] };
+  return { ...found, method: "HEAD: size, and the SHA-256 that it was placed with", writtenAtMs: copy.placedAtMs };
 }

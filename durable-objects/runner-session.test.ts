@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { StoredAsset } from "../schemas/asset-state.ts";
-import type { EventEnvelope } from "../schemas/event.ts";
+import { AssetEvent, type EventEnvelope } from "../schemas/event.ts";
 import { historyDetail } from "./history-detail.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
 
@@ -37,6 +37,14 @@ test.each([
 test.each(["heartbeat", "resume"])("a %s tells what was read so far, where the runner counts", async (type) => {
   expect((await told({ type, sourceBytes: 7 }))[0]?.event).toEqual({ type: "LeaseRenewed", lease, sourceBytes: 7 });
   expect((await told({ type }))[0]?.event).toStrictEqual({ type: "LeaseRenewed", lease });
+});
+
+test("more than the largest original has may be read of it, and no frame is refused for that", async () => {
+  const sourceBytes = 3 * 5 * 1024 ** 4;
+  for (const frame of [{ type: "heartbeat" }, { type: "release", reason: "SIGTERM" }]) {
+    const [envelope] = await told({ ...frame, sourceBytes });
+    expect(AssetEvent.parse(envelope?.event)).toMatchObject({ sourceBytes });
+  }
 });
 
 test("and in that of every rendition that was uploaded", () => {

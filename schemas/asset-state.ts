@@ -8,7 +8,7 @@ import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { AppEventType } from "./command.ts";
 import { UploadSource } from "./event.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, JobId, SizeBytes, Slug, Token } from "./id.ts";
+import { CopyTier, Etag, FileId, FileName, JobId, ReadBytes, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -61,10 +61,10 @@ export type JobState = z.infer<typeof JobState>;
 
 /** What a lease's holder has read of the original, by its own count. */
 const SourceRead = z.object({
-  toldBytes: SizeBytes,
+  toldBytes: ReadBytes,
   toldAtMs: AtMs,
   /** Of them, what the ledger of egress has been told. */
-  countedBytes: SizeBytes,
+  countedBytes: ReadBytes,
 });
 
 export const Lease = z.object({

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { Asset } from "./asset.ts";
 import { CompositeSha256, Sha256Hex } from "./checksum.ts";
-import { Etag, FileId, JobId, SizeBytes } from "./id.ts";
+import { Etag, FileId, JobId, ReadBytes, SizeBytes } from "./id.ts";
 import { EdgeKey, EditorKey, OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { TransferStage, UploadId } from "./transfer.ts";
@@ -138,7 +138,7 @@ export const CountSourceRead = z.object({
   type: z.literal("CountSourceRead"),
   generation: z.int().positive(),
   day: z.iso.date(),
-  bytes: SizeBytes,
+  bytes: ReadBytes,
 });
 
 export const PublishCatalogue = z.object({ ...base, type: z.literal("PublishCatalogue"), asset: Asset });

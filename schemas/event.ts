@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, FileSizeBytes, JobId, SizeBytes, Slug, Token } from "./id.ts";
+import { CopyTier, Etag, FileId, FileName, FileSizeBytes, JobId, ReadBytes, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -40,7 +40,7 @@ export type UploadDeclaration = z.infer<typeof UploadDeclaration>;
 const op = z.int().positive();
 const lease = Token;
 /** Read from the original under this lease so far. */
-const sourceBytes = SizeBytes.optional();
+const sourceBytes = ReadBytes.optional();
 const message = z.string().max(2_000);
 const stepFact = { step: StepRef, op };
 const copyFact = { tier: CopyTier, quality: Quality, jobId: JobId, op };

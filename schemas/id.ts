@@ -48,6 +48,12 @@ export const SizeBytes = z
   .nonnegative()
   .max(5 * 1024 ** 4);
 
+/** Of what was read of an object: again and again, it is more than the object has. */
+export const ReadBytes = z
+  .int()
+  .nonnegative()
+  .max(1024 ** 5);
+
 /** Of what is uploaded: an empty file is no video. */
 export const FileSizeBytes = z
   .int()

@@ -50,7 +50,7 @@ export const Policy = z.object({
   transcodeAttempts: z.int().positive().default(3),
   /** Tries of a step whose failure is not an outage (a wrong checksum, say). */
   stepAttempts: z.int().positive().default(5),
-  /** What is larger moves in parts of about this size, by a message for every four (256 MiB at most). S3 wants 5 MiB. */
+  /** What is larger moves in parts of about this size, by a message for every eight (512 MiB at most). S3 wants 5 MiB. */
   transferPartBytes: z
     .int()
     .min(5 * mib)

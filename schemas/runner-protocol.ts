@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { PartDigest, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { Etag, FileId, JobId, SizeBytes, Token } from "./id.ts";
+import { Etag, FileId, JobId, ReadBytes, SizeBytes, Token } from "./id.ts";
 import { LadderPolicy, Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
 
@@ -17,7 +17,7 @@ const lease = Token;
  * Bytes that the store has sent of the original under this lease so far, retries included: its egress. Rises from frame
  * to frame. Runners that do not count leave it out.
  */
-const sourceBytes = SizeBytes.optional();
+const sourceBytes = ReadBytes.optional();
 
 export const RunnerId = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "must be 1–64 characters of A–Z a–z 0–9 . _ -");
 

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { type PlaybackTarget, signPlaybackUrl, verifyPlaybackUrl } from "./playback-url.ts";
 import type { Keyring } from "./stores/config.ts";
 
@@ -81,6 +81,30 @@ test("says that a URL has expired only when it was ours", async () => {
   });
   url.searchParams.set("sig", "A".repeat(43));
   await expect(verifyPlaybackUrl(url, keys, 1_900_000_000_000)).rejects.toMatchObject({ code: "BAD_SIGNATURE" });
+});
+
+describe("a signature that was good", () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** How often it is checked when the same URL is asked for three times. */
+  async function checks(url: URL): Promise<number> {
+    const verify = vi.spyOn(crypto.subtle, "verify");
+    for (let range = 0; range < 3; range += 1) {
+      await expect(verifyPlaybackUrl(url, keys, nowMs)).resolves.toMatchObject({ fileId: target.fileId });
+    }
+    return verify.mock.calls.length;
+  }
+
+  test("is not checked again for the next range, whatever its file is called", async () => {
+    const downloadName = `${"\u00e9".repeat(125)}.mp4`;
+    expect(await checks(new URL(await sign({ downloadName, expiresAtSeconds: 1_800_000_700 })))).toBe(1);
+  });
+
+  test("is checked each time where so much follows that is not signed that it would fill the memory", async () => {
+    const url = new URL(await sign({ expiresAtSeconds: 1_800_000_800 }));
+    url.searchParams.set("padding", "x".repeat(4_096));
+    expect(await checks(url)).toBe(3);
+  });
 });
 
 test.each(["/proxies/x/720p.mp4", "/proxies/0123456789abcdef01234567/999p.mp4", "/proxies/a/b/c/720p.mp4"])(

@@ -67,6 +67,8 @@ export async function signPlaybackUrl(publicUrl: string, keys: Keyring, target: 
 /** What the newest URLs grant whose signatures were good: a player asks for a hundred ranges of one. By the ring that proved them. */
 const proven = new WeakMap<Keyring, Map<string, PlaybackTarget>>();
 const mostProven = 1_000;
+/** No URL of ours is longer; what is not signed may follow, and would fill the isolate. */
+const longestProven = 2_048;
 
 /**
  * @returns what the URL grants, or null when its path is no proxy's
@@ -79,8 +81,10 @@ export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number):
   const signed = url.pathname + url.search;
   const target = known.get(signed) ?? (await proveSignature(url, keys));
   if (target === null) return null;
-  known.delete(signed);
-  known.set(signed, target);
+  if (signed.length <= longestProven) {
+    known.delete(signed);
+    known.set(signed, target);
+  }
   const [oldest] = known.keys();
   if (known.size > mostProven && oldest !== undefined) known.delete(oldest);
   // Told only of a URL that was ours: a forged one learns nothing.

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadAssetState } from "../../schemas/asset-state.ts";
+import { Command } from "../../schemas/command.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { proxyKey } from "../../schemas/key.ts";
 import { content, probe } from "../../test/simulation/asset-sample.ts";
@@ -123,6 +124,16 @@ test("a lease of a document that was written before reads were counted is loaded
   world.run.state = loadAssetState(JSON.stringify(old));
   heartbeat(world, 8);
   expect(countsIn(expire(world))).toMatchObject([{ bytes: 8 }]);
+});
+
+test("more than the largest original has is counted, sent and stored", () => {
+  const world = reach("transcoding");
+  const sourceBytes = 3 * 5 * 1024 ** 4;
+  heartbeat(world, sourceBytes);
+  expect(loadAssetState(JSON.stringify(world.run.asset)).job.lease?.read).toMatchObject({ toldBytes: sourceBytes });
+  const [count] = countsIn(expire(world));
+  const { fileId } = world.run.asset;
+  expect(Command.parse({ ...count, id: `${fileId}:1:0`, fileId })).toMatchObject({ bytes: sourceBytes });
 });
 
 test("whatever is told and whenever, the days of a lease add up to the most that it told, each day once", () => {

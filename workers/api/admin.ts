@@ -7,6 +7,7 @@ import { FailureCode } from "../../schemas/failure.ts";
 import { FileId } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
 import { listAlerts } from "../stores/incident.ts";
+import { asRetained } from "../stores/retained.ts";
 import { assetFor, noSuchAsset } from "./asset-scope.ts";
 import { reply, route } from "./route.ts";
 
@@ -28,7 +29,7 @@ export const retryAsset = route({
     });
     if (asset === null) throw noSuchAsset();
     if (outcome === "rejected") throw new Refusal("CONFLICT", reason ?? `The asset is ${asset.state}.`);
-    return reply(200, asset);
+    return reply(200, await asRetained(env, asset));
   },
 });
 
@@ -48,7 +49,7 @@ export const prioritizeAsset = route({
       event: { type: "PriorityChanged", priority },
     });
     if (asset === null) throw noSuchAsset();
-    return reply(200, asset);
+    return reply(200, await asRetained(env, asset));
   },
 });
 

@@ -69,6 +69,17 @@ test.each([
   expect(new Set(told(frames).map(([, days]) => days))).toEqual(new Set([ownDays]));
 });
 
+test.each([
+  ["retry", undefined],
+  ["prioritize", { priority: 70 }],
+  ["promote", { qualities: [quality] }],
+])("in the answer to %s", async (verb, json) => {
+  const { upload } = await seedProxy({ placed: true, ...project });
+  const path = `/v1/admin/assets/${upload.fileId}/${verb}`;
+  const response = await call(path, { method: "POST", token: admin, ...(json && { json }) });
+  expect(daysLeft((await response.json()) as Asset)).toBe(ownDays);
+});
+
 test("in the application's calls, and of a pinned project its pin", async () => {
   const { door, upload } = await seedProxy({ placed: true, ...project });
   const asset = await door.view();
