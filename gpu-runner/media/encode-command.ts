@@ -53,7 +53,23 @@ const DEMUXERS =
 export const SOURCE_LIMITS: readonly string[] = ["-protocol_whitelist", "http,tcp", "-format_whitelist", DEMUXERS];
 
 const COLOUR_TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv".split(" ");
-const CONTAINER = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4".split(" ");
+
+/**
+ * A fragment's pictures lie together in the finished file, and its sound behind them. Readers that go by file position
+ * only while the tracks are within a second of each other would seek, which over HTTP is a connection each time.
+ */
+const FRAGMENT_SECONDS = 0.5;
+
+/** The stream that `mp4/faststart.ts` takes: fragments end before keyframes, and where any track has so much in one. */
+export const FRAGMENTED_MP4: readonly string[] = [
+  ..."-movflags +frag_keyframe+delay_moov+default_base_moof".split(" "),
+  ...["-frag_duration", String(FRAGMENT_SECONDS * 1_000_000), "-f", "mp4"],
+];
+
+/** How many fragments a stream has at most; the last sound of one may be a fragment of its own. */
+export function mostFragments(durationSeconds: number, keyframeSeconds: number): number {
+  return Math.ceil(durationSeconds / FRAGMENT_SECONDS) + Math.ceil(durationSeconds / keyframeSeconds) + 2;
+}
 
 /**
  * Builds before 5.1 take a frame to last as long as its packet says wherever a graph has one input only. The last packet
@@ -111,7 +127,7 @@ function outputOptions(
     ...COLOUR_TAGS,
     ...audio.codec,
     ...(plan.timecode === null ? [] : ["-timecode", plan.timecode]),
-    ...["-max_muxing_queue_size", "4096", ...CONTAINER],
+    ...["-max_muxing_queue_size", "4096", ...FRAGMENTED_MP4],
   ];
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Binaries } from "./binaries.ts";
-import { buildEncodeCommand, type EncodeCommand, type PictureGraph } from "./encode-command.ts";
+import { buildEncodeCommand, type EncodeCommand, mostFragments, type PictureGraph } from "./encode-command.ts";
 import { aborted, EncodeError } from "./encode-failure.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { proveExcerpt } from "./excerpt-proof.ts";
@@ -153,8 +153,8 @@ function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
 }
 
 function plannedReserveBytes(plan: RenditionPlan): number {
-  const fragments = Math.ceil(plan.expectedDurationSeconds / plan.keyframeSeconds) + 1;
-  return moovReserveBytes({ frames: plan.expectedFrames, durationSeconds: plan.expectedDurationSeconds, fragments });
+  const { expectedFrames: frames, expectedDurationSeconds: durationSeconds, keyframeSeconds } = plan;
+  return moovReserveBytes({ frames, durationSeconds, fragments: mostFragments(durationSeconds, keyframeSeconds) });
 }
 
 function stalled(timeoutMs: number): EncodeError {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { FRAGMENTED_MP4 } from "./encode-command.ts";
 import { proofArguments, proveExcerpt } from "./excerpt-proof.ts";
 import { bytesAt, openExcerptServer } from "./excerpt-server.ts";
 import { children } from "./mp4/box.ts";
@@ -10,20 +11,23 @@ import { makeTestFolder, runFfmpeg } from "./testing/ffmpeg-clip.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-const FRAGMENTED = ["-movflags", "+frag_keyframe+delay_moov+default_base_moof", "-f", "mp4"];
-const GRAIN = "testsrc2=s=320x180:r=24:d=6,noise=alls=40:allf=t";
-const X264 = "-c:v libx264 -preset veryfast -threads 1 -pix_fmt yuv420p -g 24 -sc_threshold 0 -bf 2".split(" ");
+const GRAIN = "noise=alls=40:allf=t";
+const X264 = "-c:v libx264 -preset veryfast -threads 1 -pix_fmt yuv420p -sc_threshold 0 -bf 2".split(" ");
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
-let fragmented: Uint8Array;
 beforeAll(async () => {
   folder = await makeTestFolder();
-  const path = join(folder.path, "grain.mp4");
-  const sound = ["-f", "lavfi", "-i", "sine=d=6:r=48000", "-c:a", "aac"];
-  await runFfmpeg(["-f", "lavfi", "-i", GRAIN, ...sound, ...X264, ...FRAGMENTED, path]);
-  fragmented = await readFile(path);
 });
 afterAll(() => folder.remove());
+
+/** Six groups of a second. */
+async function encode(rate: number, container: readonly string[]): Promise<Uint8Array> {
+  const path = join(folder.path, "grain.mp4");
+  const picture = ["-f", "lavfi", "-i", `testsrc2=s=320x180:r=${rate}:d=6,${GRAIN}`];
+  const sound = ["-f", "lavfi", "-i", "sine=d=6:r=48000", "-c:a", "aac"];
+  await runFfmpeg([...picture, ...sound, ...X264, "-g", String(rate), ...container, path]);
+  return await readFile(path);
+}
 
 async function excerptOf(bytes: Uint8Array, options: { maxGroupBytes?: number; partSizeBytes?: number } = {}) {
   async function* chunks() {
@@ -39,16 +43,33 @@ const prove = (excerpt: Excerpt, signal = new AbortController().signal, timeoutM
 
 const heldBytes = ({ pieces }: Excerpt) => pieces.reduce((sum, { bytes }) => sum + bytes.length, 0);
 
-/** The stream with half of one fragment's pictures overwritten; its boxes stay as they are. */
-function damaged(fragment: number): Uint8Array {
-  const bytes = Uint8Array.from(fragmented);
-  const mdat = children(bytes).filter(({ type }) => type === "mdat")[fragment];
-  if (mdat === undefined) throw new Error(`there is no fragment ${fragment}`);
-  for (let i = 4_000; i < mdat.body.length / 2; i++) mdat.body[i] = (i * 151) & 0xff;
-  return bytes;
-}
+const containers = [
+  { what: "a fragment a group", fragmentsOfGroup: 1, container: FRAGMENTED_MP4.with(3, "10000000") },
+  { what: "fragments of half a second", fragmentsOfGroup: 2, container: FRAGMENTED_MP4 },
+  { what: "fragments of a quarter of a second", fragmentsOfGroup: 4, container: FRAGMENTED_MP4.with(3, "250000") },
+];
 
-describe("the beginning and the end of a rewritten file", () => {
+describe.each(containers)("the beginning and the end of a file rewritten from $what", (of) => {
+  let fragmented: Uint8Array;
+  beforeAll(async () => {
+    fragmented = await encode(24, of.container);
+  });
+
+  /** The stream with pictures of one fragment overwritten; its boxes stay as they are. */
+  function damaged(group: number, fragment: number): Uint8Array {
+    const bytes = Uint8Array.from(fragmented);
+    const mdat = children(bytes).filter(({ type }) => type === "mdat")[group * of.fragmentsOfGroup + fragment];
+    if (mdat === undefined) throw new Error(`group ${group} has no fragment ${fragment}`);
+    for (let i = 4_000; i < mdat.body.length / 2; i++) mdat.body[i] = (i * 151) & 0xff;
+    return bytes;
+  }
+
+  test("comes as said", () => {
+    // The last sound is one of its own.
+    const fragments = children(fragmented).filter(({ type }) => type === "moof").length;
+    expect(Math.floor(fragments / 6)).toBe(of.fragmentsOfGroup);
+  });
+
   test("decode, from what little is kept of it", async () => {
     const excerpt = await excerptOf(fragmented);
     expect(excerpt.groups.map(({ samples, frameSeconds }) => [samples, frameSeconds.length])).toEqual([
@@ -65,9 +86,12 @@ describe("the beginning and the end of a rewritten file", () => {
   });
 
   test("are told apart when one of them is damaged, and what lies between is not looked at", async () => {
-    expect(await prove(await excerptOf(damaged(0)))).toMatch(/^its beginning does not decode: ./);
-    expect(await prove(await excerptOf(damaged(5)))).toMatch(/^its end does not decode: ./);
-    expect(await prove(await excerptOf(damaged(2)))).toBeNull();
+    for (let fragment = 0; fragment < of.fragmentsOfGroup; fragment++) {
+      expect(await prove(await excerptOf(damaged(0, fragment)))).toMatch(/^its beginning does not decode: ./);
+      expect(await prove(await excerptOf(damaged(5, fragment)))).toMatch(/^its end does not decode: ./);
+    }
+    expect(await prove(await excerptOf(damaged(1, of.fragmentsOfGroup - 1)))).toBeNull();
+    expect(await prove(await excerptOf(damaged(4, of.fragmentsOfGroup - 1)))).toBeNull();
   });
 
   test("must be where the tables say", async () => {
@@ -99,6 +123,13 @@ describe("the beginning and the end of a rewritten file", () => {
     const reason = new Error("the lease is lost");
     await expect(prove(excerpt, AbortSignal.abort(reason))).rejects.toBe(reason);
   });
+});
+
+test("decode where sound has fragments of its own between two frames of a group", async () => {
+  const stream = await encode(1, [...FRAGMENTED_MP4, "-g", "3"]);
+  const excerpt = await excerptOf(stream, { partSizeBytes: 24_700 });
+  expect(excerpt).toMatchObject({ partial: false, groups: [{ samples: 3 }, { samples: 3 }] });
+  expect(await prove(excerpt)).toBeNull();
 });
 
 test("only a group's own packets are read, by name of its stream and without looking for more", () => {

@@ -27,7 +27,7 @@ const rung = (i: number, rate: number, quality: string) =>
   `-rc vbr -cq 23 -b:v 0 -maxrate ${rate} -bufsize ${rate * 2} -spatial-aq 1 -aq-strength 8 -temporal-aq 1 ` +
   "-rc-lookahead 20 -bf 3 -b_ref_mode middle -no-scenecut 1 -forced-idr 1 -g 50 -force_key_frames " +
   "expr:gte(t,n_forced*2) -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv " +
-  "-max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -f mp4 " +
+  "-max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -frag_duration 500000 -f mp4 " +
   `unix:/tmp/encode-x/${quality}.sock`;
 
 test("NVENC, with pictures decoded and scaled on the CPU, word for word", () => {

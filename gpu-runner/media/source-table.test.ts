@@ -55,6 +55,8 @@ function checkTracks(source: AcceptedSource, look: RenditionLook, size: string):
   });
   expect(video?.side_data_list).toBeUndefined();
   expect(frames).toBe(source.frames);
+  const late = look.shownSeconds.filter((at, n) => Math.abs(at - n * frameSeconds) > 0.001);
+  expect(late).toEqual([]);
   expect(Math.abs(seconds - (source.seconds ?? source.frames * frameSeconds))).toBeLessThan(0.06);
   const turningPoints = [...look.keyframeSeconds, frames * frameSeconds];
   expect(turningPoints[0]).toBe(0);

@@ -1,5 +1,6 @@
 /** What a browser really does with a proxy of ten minutes: begin, and jump to 90 %, with few requests and few bytes. */
 import { execFile } from "node:child_process";
+import { createReadStream } from "node:fs";
 import { mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,8 @@ import { z } from "zod";
 import { deliverRendition } from "../../bench/stand-in-runner.ts";
 import { startThrottleProxy, type ThrottleProxy } from "../../bench/throttle-proxy.ts";
 import { readStackFile } from "../../dev/stack-file.ts";
+import { FRAGMENTED_MP4, mostFragments } from "../../gpu-runner/media/encode-command.ts";
+import { moovReserveBytes, rewriteAsFaststart } from "../../gpu-runner/media/mp4/faststart.ts";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import { Chromium, findChromium } from "./chromium.ts";
 import { CountingProxy } from "./counting-proxy.ts";
@@ -39,9 +42,9 @@ let proxy: CountingProxy;
 let fileId: string;
 let sizeBytes: number;
 
-/** Ten minutes at the rate of a real 540p, of which only ten seconds have to be encoded. */
+/** Ten minutes at the rate of a real 540p, of which only ten seconds have to be encoded, as the runner writes them. */
 async function makeProxyFile(): Promise<string> {
-  const [loop, file] = [join(folder, "loop.mp4"), join(folder, "proxy.mp4")];
+  const [loop, stream, file] = [join(folder, "loop.mp4"), join(folder, "stream.mp4"), join(folder, "proxy.mp4")];
   const lavfi = (source: string) => ["-f", "lavfi", "-i", `${source}:duration=${loopSeconds}`];
   const quiet = ["-v", "error", "-nostdin", "-y"];
   const picture = "-c:v libx264 -preset ultrafast -b:v 1600k -minrate 1600k -maxrate 1600k -bufsize 3200k -g 48";
@@ -61,7 +64,21 @@ async function makeProxyFile(): Promise<string> {
     ],
   ]);
   const again = `${seconds / loopSeconds - 1}`;
-  await exec("ffmpeg", [...quiet, "-stream_loop", again, "-i", loop, "-c", "copy", "-movflags", "+faststart", file]);
+  await exec("ffmpeg", [...quiet, "-stream_loop", again, "-i", loop, "-c", "copy", ...FRAGMENTED_MP4, stream]);
+  const partSizeBytes = 6 * 1024 * 1024;
+  const expected = { frames: seconds * 24, durationSeconds: seconds, fragments: mostFragments(seconds, 2) };
+  const handle = await open(file, "w");
+  try {
+    await rewriteAsFaststart(createReadStream(stream), {
+      ...{ partSizeBytes, reserveBytes: moovReserveBytes(expected) },
+      async emit({ n, bytes, release }) {
+        await handle.write(bytes, 0, bytes.length, (n - 1) * partSizeBytes);
+        release();
+      },
+    });
+  } finally {
+    await handle.close();
+  }
   return file;
 }
 

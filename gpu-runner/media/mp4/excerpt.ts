@@ -32,7 +32,7 @@ export const MAX_GROUP_BYTES = 32 * 1024 * 1024;
 const SPARE_BYTES = 256 * 1024;
 
 /** Bytes `from` to `to`, as far as they have come; `memory` may be larger. */
-type Window = { from: number; to: number; memory: Uint8Array; filledBytes: number; whole: boolean };
+type Window = { from: number; to: number; memory: Uint8Array<ArrayBuffer>; filledBytes: number; whole: boolean };
 
 const emptyWindow = (from: number, whole: boolean): Window => {
   return { from, to: 0, memory: new Uint8Array(0), filledBytes: 0, whole };
@@ -43,7 +43,8 @@ export class ExcerptKeeper {
   private readonly maxGroupBytes: number;
   private readonly first: Window;
   private last: Window = emptyWindow(0, false);
-  private fragments = 0;
+  /** How many have come. */
+  private keyframes = 0;
 
   /** `heldBytes`: payload that is kept by somebody else, from the first byte on. */
   constructor(heldBytes: number, maxGroupBytes = MAX_GROUP_BYTES) {
@@ -53,15 +54,19 @@ export class ExcerptKeeper {
 
   /** A fragment's payload will follow. `videoRuns`: its pictures, with offsets that count from the stream's start. */
   fragment(payloadStart: number, payloadBytes: number, streamStart: number, videoRuns: readonly SampleRun[]): void {
-    const payloadEnd = payloadStart + payloadBytes;
+    // What sound has alone is not kept, also between two fragments of one group: nobody decodes it.
     if (videoRuns.length === 0) return;
+    const payloadEnd = payloadStart + payloadBytes;
     const at = (offset: number) => payloadStart + offset - streamStart;
-    // ffprobe looks one packet beyond what it was asked for.
-    const firstSampleEnd = at((videoRuns[0]?.offsetBytes ?? 0) + (videoRuns[0]?.samples[0]?.sizeBytes ?? 0));
-    if (this.fragments < 2) this.keepFirst(this.fragments === 0 ? payloadEnd : firstSampleEnd);
-    this.fragments++;
-    const keyframe = lastKeyframe(videoRuns);
-    if (keyframe !== null) this.last = { ...this.last, from: at(keyframe), to: 0, filledBytes: 0, whole: true };
+    const keyframes = keyframesOf(videoRuns);
+    if (this.keyframes < 2) {
+      const second = keyframes[1 - this.keyframes];
+      // ffprobe looks one packet beyond what it was asked for.
+      this.keepFirst(second === undefined ? payloadEnd : at(second.to));
+    }
+    this.keyframes += keyframes.length;
+    const newest = keyframes.at(-1);
+    if (newest !== undefined) this.last = { ...this.last, from: at(newest.from), to: 0, filledBytes: 0, whole: true };
     const videoEnd = at(Math.max(...videoRuns.map((run) => run.offsetBytes + run.sizeBytes)));
     this.last.to = payloadEnd - this.last.from <= this.maxGroupBytes ? payloadEnd : videoEnd;
     if (this.last.to - this.last.from <= this.maxGroupBytes) return;
@@ -103,21 +108,21 @@ function keep(window: Window, offset: number, bytes: Uint8Array): void {
   if (from >= to) return;
   const neededBytes = window.to - window.from;
   if (window.memory.length < neededBytes) {
-    const larger = new Uint8Array(neededBytes + SPARE_BYTES);
-    larger.set(window.memory.subarray(0, window.filledBytes));
-    window.memory = larger;
+    // A group grows fragment by fragment: what each outgrows is gone at once, and not when it is collected.
+    window.memory = new Uint8Array(window.memory.buffer.transfer(neededBytes + SPARE_BYTES));
   }
   window.memory.set(bytes.subarray(from - offset, to - offset), from - window.from);
   window.filledBytes = to - window.from;
 }
 
-function lastKeyframe(runs: readonly SampleRun[]): number | null {
-  let found: number | null = null;
+function keyframesOf(runs: readonly SampleRun[]): { from: number; to: number }[] {
+  const found: { from: number; to: number }[] = [];
   for (const run of runs) {
-    let at = run.offsetBytes;
+    let from = run.offsetBytes;
     for (const sample of run.samples) {
-      if (sample.sync) found = at;
-      at += sample.sizeBytes;
+      const to = from + sample.sizeBytes;
+      if (sample.sync) found.push({ from, to });
+      from = to;
     }
   }
   return found;

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../testing/ffmpeg-clip.ts";
 import { type MediaShape, mediaShape, shapeArguments } from "../testing/media-shape.ts";
 import { movieBoxes, sampleHashes } from "../testing/movie-dump.ts";
-import { concat } from "./box.ts";
+import { children, concat } from "./box.ts";
 import { rewriteAsFaststart } from "./faststart.ts";
 import type { Part } from "./part-cutter.ts";
 
@@ -68,13 +68,15 @@ async function rewritten(shape: MediaShape, fragmented: Uint8Array) {
 
 async function compare(shape: MediaShape): Promise<string[]> {
   const path = (kind: string) => join(folder.path, `${shape.seed}.${kind}.mp4`);
+  const length = shape.fragmentSeconds === null ? "" : `:frag_duration=${shape.fragmentSeconds * 1_000_000}`;
   const slaves = [
-    `[f=mp4:movflags=+frag_keyframe+delay_moov+default_base_moof]${path("fragmented")}`,
+    `[f=mp4:movflags=+frag_keyframe+delay_moov+default_base_moof${length}]${path("fragmented")}`,
     `[f=mp4:movflags=+faststart]${path("plain")}`,
   ];
   const headers = ["-flags:v", "+global_header", "-flags:a", "+global_header"];
   await runFfmpeg([...shapeArguments(shape), ...headers, "-f", "tee", slaves.join("|")]);
-  const { bytes, parts } = await rewritten(shape, await readFile(path("fragmented")));
+  const fragmented = await readFile(path("fragmented"));
+  const { bytes, parts } = await rewritten(shape, fragmented);
   await writeFile(path("rewritten"), bytes);
   const plain = await readFile(path("plain"));
   expect(sampleHashes(bytes)).toEqual(sampleHashes(plain));
@@ -89,7 +91,8 @@ async function compare(shape: MediaShape): Promise<string[]> {
   await Promise.all(["fragmented", "plain", "rewritten"].map((kind) => rm(path(kind))));
   // stss, which is left out where every frame is a keyframe, begins with its number of entries.
   const keyframes = Number.parseInt(boxes["trak.0.mdia.minf.stbl.stss"]?.slice(8, 16) ?? "1", 16);
-  return kindsOf(shape, parts, keyframes);
+  const fragments = children(fragmented).filter(({ type }) => type === "moof").length;
+  return kindsOf(shape, { parts, keyframes, fragments });
 }
 
 /**
@@ -108,8 +111,12 @@ function withinATick(theirs: Record<string, string>, ours: Record<string, string
   return Object.fromEntries(adopted);
 }
 
-function kindsOf(shape: MediaShape, parts: number, keyframes: number): string[] {
-  const { audio } = shape;
+type Made = { parts: number; keyframes: number; fragments: number };
+
+function kindsOf(shape: MediaShape, { parts, keyframes, fragments }: Made): string[] {
+  const { audio, fragmentSeconds } = shape;
+  // The last sound may be one of its own.
+  const cutGroups = fragmentSeconds !== null && fragments > keyframes + 1;
   const kinds = {
     "B-frames": shape.bFrames > 0 && shape.frames === null,
     "no B-frames": shape.bFrames === 0,
@@ -131,6 +138,14 @@ function kindsOf(shape: MediaShape, parts: number, keyframes: number): string[] 
     "fractional rate": shape.rate.includes("/"),
     timecode: shape.timecode,
     "wide pixels": shape.sar !== "1/1",
+    "fragments that are groups": fragmentSeconds === null && keyframes > 1,
+    "fragments within groups": cutGroups,
+    "fragments within groups, B-frames": cutGroups && shape.bFrames > 0,
+    "fragments within groups, timecode": cutGroups && shape.timecode,
+    "fragments within groups, no audio": cutGroups && audio.length === 0,
+    "fragments within groups, two audio tracks": cutGroups && audio.length === 2,
+    "fragments of 0.1 to 0.3 s": cutGroups && fragmentSeconds < 0.35,
+    "fragments of 0.4 to 1 s": cutGroups && fragmentSeconds > 0.35,
     "one part": parts === 1,
     "two to nine parts": parts > 1 && parts < 10,
     "ten parts and more": parts >= 10,

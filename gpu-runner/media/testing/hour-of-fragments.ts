@@ -13,28 +13,32 @@ const FPS = 60;
 /** In the timescale that ffmpeg gives a track of 60 frames a second. */
 const FRAME_TICKS = 256;
 const GOP_SECONDS = 2;
+const FRAGMENT_SECONDS = 0.5;
 /** About half of the ladder's caps, which is what constant quality comes to. */
 const VIDEO_BPS = [400_000, 800_000, 1_500_000, 3_000_000, 9_000_000];
 const AUDIO_SAMPLE_BYTES = 340;
-/** More than a group of pictures has, of any rendition. */
-const PAYLOAD = new Uint8Array(8 * 1024 * 1024);
+/** More than a fragment has, of any rendition. */
+const PAYLOAD = new Uint8Array(2 * 1024 * 1024);
 
-function fragmentOf(videoBps: number, gop: number): { moof: Uint8Array; payloadBytes: number } {
-  const soundBefore = soundSamplesIn(gop * GOP_SECONDS);
-  const frameBytes = Array.from({ length: FPS * GOP_SECONDS }, (_, n) => frameSize(videoBps, gop, n));
+function fragmentOf(videoBps: number, index: number): { moof: Uint8Array; payloadBytes: number } {
+  const soundBefore = soundSamplesIn(index * FRAGMENT_SECONDS);
+  const frameBytes = Array.from({ length: FPS * FRAGMENT_SECONDS }, (_, n) => frameSize(videoBps, index, n));
   const audioBytes = Array.from(
-    { length: soundSamplesIn((gop + 1) * GOP_SECONDS) - soundBefore },
-    (_, n) => AUDIO_SAMPLE_BYTES + ((gop + n) % 7),
+    { length: soundSamplesIn((index + 1) * FRAGMENT_SECONDS) - soundBefore },
+    (_, n) => AUDIO_SAMPLE_BYTES + ((index + n) % 7),
   );
   const payloadBytes = [...frameBytes, ...audioBytes].reduce((sum, bytes) => sum + bytes, 0);
-  return { moof: fragment(gop, frameBytes, audioBytes, soundBefore), payloadBytes };
+  return { moof: fragment(index, frameBytes, audioBytes, soundBefore), payloadBytes };
 }
 
 const soundSamplesIn = (seconds: number) => Math.floor((seconds * 48_000) / 1024);
 
-function frameSize(videoBps: number, gop: number, n: number): number {
+/** Only a group's first frame is a keyframe, and groups begin with a fragment. */
+const isKeyframe = (index: number, n: number) => n === 0 && (index * FRAGMENT_SECONDS) % GOP_SECONDS === 0;
+
+function frameSize(videoBps: number, index: number, n: number): number {
   const mean = videoBps / 8 / FPS;
-  return Math.floor(n === 0 ? mean * 12 : mean * (0.5 + ((gop * 31 + n * 17) % 80) / 100));
+  return Math.floor(isKeyframe(index, n) ? mean * 12 : mean * (0.5 + ((index * 31 + n * 17) % 80) / 100));
 }
 
 function fragment(index: number, frameBytes: number[], audioBytes: number[], audioBefore: number): Uint8Array {
@@ -43,7 +47,7 @@ function fragment(index: number, frameBytes: number[], audioBytes: number[], aud
     // Sizes, flags and composition offsets of frames; of sound, sizes alone.
     const frames = frameBytes.flatMap((bytes, n) => [
       bytes,
-      n === 0 ? 0x0200_0000 : 0x0101_0000,
+      isKeyframe(index, n) ? 0x0200_0000 : 0x0101_0000,
       ((n % 3) + 1) * FRAME_TICKS,
     ]);
     const video = box("trun", versionAndFlags(0, 0xe01), u32(frameBytes.length, moofBytes + 8, ...frames));
@@ -76,20 +80,20 @@ const opening = new Uint8Array(Buffer.concat([child(boxes, "ftyp").bytes, child(
 const paths = command.filter((argument) => argument.startsWith("unix:")).map((target) => target.slice("unix:".length));
 const sockets = paths.map((path) => connect(path));
 await Promise.all(sockets.map((socket) => write(socket, opening)));
-const gops = HOUR_SECONDS / GOP_SECONDS;
+const fragments = HOUR_SECONDS / FRAGMENT_SECONDS;
 const original = await fetch(command[command.indexOf("-i") + 1] ?? "");
 const originalBytes = Number(original.headers.get("content-length"));
 const reader = original.body?.getReader();
 let readBytes = 0;
-for (let gop = 0; gop < gops; gop++) {
-  while (readBytes < (originalBytes * (gop + 1)) / gops) {
+for (let index = 0; index < fragments; index++) {
+  while (readBytes < (originalBytes * (index + 1)) / fragments) {
     const { done = true, value } = (await reader?.read()) ?? {};
     if (done) throw new Error(`the input ended after ${readBytes} of ${originalBytes} bytes`);
     readBytes += value?.length ?? 0;
   }
   // All in step, as ffmpeg does it.
   for (const [i, socket] of sockets.entries()) {
-    const { moof, payloadBytes } = fragmentOf(VIDEO_BPS[i] ?? 0, gop);
+    const { moof, payloadBytes } = fragmentOf(VIDEO_BPS[i] ?? 0, index);
     const header = new Uint8Array(box("mdat"));
     new DataView(header.buffer).setUint32(0, payloadBytes + 8);
     await write(socket, moof);

@@ -21,6 +21,11 @@ export type MediaShape = {
   timecode: boolean;
   pictureLateBySeconds: number;
   audio: AudioShape[];
+  /**
+   * null: fragments end before keyframes only. So they do at a variable rate with sound: where another track ends a
+   * fragment after a frame that lasts longer than it said, ffmpeg shifts the next one. Renditions have a constant rate.
+   */
+  fragmentSeconds: number | null;
   /** How the stream arrives, and how it is cut. */
   chunkBytes: number;
   partSizeBytes: number;
@@ -49,7 +54,7 @@ export function mediaShape(seed: number): MediaShape {
   const bFrames = between(0, 3);
   const vfrOf = between(3, 9);
   const vfrFrom = between(0, vfrOf - 2);
-  return {
+  const shape: Omit<MediaShape, "fragmentSeconds"> = {
     seed,
     width: between(32, 80) * 2,
     height: between(18, 45) * 2,
@@ -74,6 +79,9 @@ export function mediaShape(seed: number): MediaShape {
     partSizeBytes: oneOf(4, 16, 64, 8 * 1024) * 1024,
     reserveBytes: between(10_000, 32_000),
   };
+  const mayCutGroups = shape.vfr === null || shape.audio.length === 0;
+  // Drawn last, so that a seed goes on telling the same file.
+  return { ...shape, fragmentSeconds: chance(0.7) && mayCutGroups ? tenths(0.1, 1) : null };
 }
 
 /** All that ffmpeg needs but its outputs. */

@@ -50,6 +50,7 @@ export async function lookAt(file: string) {
     chapters: chapters.length,
     timecode: streams.find(({ tags }) => tags?.timecode)?.tags?.timecode,
     frames: pictures.length,
+    shownSeconds: pictures.map(({ pts_time }) => Number(pts_time)).toSorted((a, b) => a - b),
     keyframeSeconds: pictures.filter(({ flags }) => flags.startsWith("K")).map(({ pts_time }) => Number(pts_time)),
     seconds: Number(format.duration),
   };
