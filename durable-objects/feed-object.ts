@@ -9,18 +9,14 @@ import { TokenClaims } from "../schemas/api.ts";
 import { Slug } from "../schemas/id.ts";
 import { log } from "../workers/log.ts";
 import { listAssets } from "../workers/stores/catalogue.ts";
-import { decisionNowMs } from "../workers/stores/clock.ts";
 import type { Env } from "../workers/stores/config.ts";
-import { within } from "../workers/stores/deadline.ts";
-import { retained } from "../workers/stores/retained.ts";
-import { type Retention, recentRetention, termsOf } from "../workers/stores/retention-policy.ts";
+import { retained, watchedRetention } from "../workers/stores/retained.ts";
+import { type Retention, termsOf } from "../workers/stores/retention-policy.ts";
 import { assetDoor } from "./asset-door.ts";
 import type { FeedDoor } from "./feed-door.ts";
 import { sendFrame } from "./status-socket.ts";
 
 const batchIntervalMs = 250;
-/** Changes are told by the setting rather than later. */
-const termsTimeoutMs = 1_000;
 const ticketLifeMs = 60_000;
 /** What a watcher of many sees at once when it connects; the list behind GET /v1/assets has the rest. */
 const snapshotsAtMost = 50;
@@ -73,7 +69,7 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
       const { assets } = await listAssets(this.env.CATALOGUE, [client ?? "*"], query);
       const views = await Promise.all(assets.map(({ fileId }) => assetDoor(this.env.ASSET, fileId).view()));
       const present = views.filter((asset) => asset !== null);
-      const retention = await this.#retention();
+      const retention = await watchedRetention(this.env);
       const frames = present.map((asset) => underTerms({ type: "snapshot", asset }, retention));
       if (frames.length > 0) sendFrame(socket, { type: "batch", frames });
     } catch (fault) {
@@ -86,17 +82,10 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     socket.close();
   }
 
-  /** At most 15 seconds old; null without D1. */
-  #retention(): Promise<Retention | null> {
-    const late = () => new Error(`no answer within ${termsTimeoutMs} ms`);
-    const reading = recentRetention(this.env, decisionNowMs(this.env));
-    return within(reading, termsTimeoutMs, late).catch(() => null);
-  }
-
   /** One at a time, so that no batch overtakes another: what comes meanwhile waits for the next. */
   async #flush(): Promise<void> {
     const isAsset = ({ frame }: Waiting) => frame.type === "asset";
-    const retention = [...this.#waiting.values()].some(isAsset) ? await this.#retention() : null;
+    const retention = [...this.#waiting.values()].some(isAsset) ? await watchedRetention(this.env) : null;
     this.#timer = null;
     const waiting = [...this.#waiting.values()].map((each) => ({ ...each, frame: underTerms(each.frame, retention) }));
     this.#waiting.clear();

@@ -116,6 +116,22 @@ test("what was told before midnight counts for that day, as soon as a later day 
   expect(countsIn(expire(world))).toMatchObject([{ day: after, bytes: 5 }]);
 });
 
+test("a clock that is set back across midnight loses nothing: no day is told twice", () => {
+  const world = reach("transcoding");
+  const counts = [...countsIn(heartbeat(world, 10))];
+  const first = dayOf(world);
+  world.run.advance(24 * hourMs);
+  const second = dayOf(world);
+  counts.push(...countsIn(heartbeat(world, 15)));
+  world.run.nowMs -= 24 * hourMs;
+  counts.push(...countsIn(heartbeat(world, 20)));
+  counts.push(...countsIn(world.tell({ type: "CancelRequested" })));
+  expect(counts).toMatchObject([
+    { day: first, bytes: 10 },
+    { day: second, bytes: 10 },
+  ]);
+});
+
 test("a lease of a document that was written before reads were counted is loaded, and counts from then on", () => {
   const world = reach("transcoding");
   const { read, ...lease } = world.run.asset.job.lease ?? {};

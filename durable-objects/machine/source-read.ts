@@ -27,9 +27,10 @@ export function countReads(
   };
   const toldBytes = toldIn(event);
   if (toldBytes > read.toldBytes) {
-    if (dayOf(read.toldAtMs) !== dayOf(atMs)) count();
+    if (dayOf(read.toldAtMs) < dayOf(atMs)) count();
     read.toldBytes = toldBytes;
-    read.toldAtMs = atMs;
+    // A day that is counted stays so: by a clock that was set back it would be told again, and the ledger takes it once.
+    read.toldAtMs = Math.max(read.toldAtMs, atMs);
   }
   if (job.lease === null) count();
   else job.lease.read = read;

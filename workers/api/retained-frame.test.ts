@@ -69,6 +69,17 @@ test.each([
   expect(new Set(told(frames).map(([, days]) => days))).toEqual(new Set([ownDays]));
 });
 
+test("by the deployment's setting where D1 is silent, and the socket does not wait for it", async () => {
+  const seeded = await seedProxy({ placed: true, ...project });
+  // What was read before is forgotten with it.
+  await changeProjectPin(env.CATALOGUE, { ...project, pinnedUntil: null }, { ...line, action: "project.unpinned" });
+  vi.spyOn(env.CATALOGUE, "batch").mockReturnValue(new Promise(() => undefined));
+  const askedAtMs = Date.now();
+  const frames = await watch(`/v1/assets/${seeded.upload.fileId}/status`);
+  await expect.poll(() => told(frames)).toEqual([["snapshot", config.policy.retentionDays[quality]]]);
+  expect(Date.now() - askedAtMs).toBeLessThan(5_000);
+});
+
 test.each([
   ["retry", undefined],
   ["prioritize", { priority: 70 }],

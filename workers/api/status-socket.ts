@@ -5,7 +5,8 @@ import { feedDoor, ticketDoor } from "../../durable-objects/feed-door.ts";
 import { StatusFrame, Ticket } from "../../schemas/api.ts";
 import { FileId, Slug } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
-import { recentTerms } from "../stores/retained.ts";
+import { watchedRetention } from "../stores/retained.ts";
+import { termsOf } from "../stores/retention-policy.ts";
 import { assetFor } from "./asset-scope.ts";
 import { peopleRoles } from "./role.ts";
 import { reply, route } from "./route.ts";
@@ -25,9 +26,10 @@ export const assetStatus = route({
   params: z.strictObject({ fileId: FileId }),
   answers: { 101: StatusFrame },
   async handle({ env, caller }, { params }) {
-    const terms = await recentTerms(env, await assetFor(env, caller, params.fileId));
+    const asset = await assetFor(env, caller, params.fileId);
+    const retention = await watchedRetention(env);
     const url = new URL("https://object/status");
-    if (terms !== null) url.searchParams.set("terms", JSON.stringify(terms));
+    if (retention !== null) url.searchParams.set("terms", JSON.stringify(termsOf(retention, asset)));
     return assetDoor(env.ASSET, params.fileId).fetch(upgradeRequest(url));
   },
 });

@@ -3,22 +3,24 @@ import type { Asset, Copy } from "../../schemas/asset.ts";
 import type { RetentionTerms, TermsByQuality } from "../../schemas/retention.ts";
 import { decisionNowMs } from "./clock.ts";
 import type { Env } from "./config.ts";
-import { recentRetention, termsOf } from "./retention-policy.ts";
+import { within } from "./deadline.ts";
+import { type Retention, recentRetention, termsOf } from "./retention-policy.ts";
 
 const dayMs = 24 * 60 * 60_000;
 
-/** @returns null without D1 */
-export async function recentTerms(
-  env: Env,
-  owner: { clientName: string; projectName: string },
-): Promise<TermsByQuality | null> {
-  const retention = await recentRetention(env, decisionNowMs(env)).catch(() => null);
-  return retention === null ? null : termsOf(retention, owner);
+/** Who watches is told by the setting rather than later. */
+const watchedTimeoutMs = 1_000;
+
+/** At most 15 seconds old. @returns null where D1 does not tell in time */
+export function watchedRetention(env: Env): Promise<Retention | null> {
+  const late = () => new Error(`no answer within ${watchedTimeoutMs} ms`);
+  return within(recentRetention(env, decisionNowMs(env)), watchedTimeoutMs, late).catch(() => null);
 }
 
 /** Without D1 the asset is told all the same, by the setting. */
 export async function asRetained(env: Env, asset: Asset): Promise<Asset> {
-  return retained(asset, await recentTerms(env, asset));
+  const retention = await recentRetention(env, decisionNowMs(env)).catch(() => null);
+  return retained(asset, retention === null ? null : termsOf(retention, asset));
 }
 
 /** Pure. @param terms null leaves it as it is */
