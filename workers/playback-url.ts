@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { FileId, FileName } from "../schemas/id.ts";
-import { edgeKey, parseEdgeKey } from "../schemas/key.ts";
+import { type EdgeKey, edgeKey, parseEdgeKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import { Refusal } from "./problem.ts";
 import type { Keyring } from "./stores/config.ts";
@@ -16,6 +16,12 @@ export interface PlaybackTarget {
   /** The name that a download is saved under; null plays in place. Signed, so that a hit needs no look at the asset. */
   downloadName: string | null;
   expiresAtSeconds: number;
+}
+
+/** A URL that was proven, and what that took some work to find out. */
+export interface ProvenPlayback extends PlaybackTarget {
+  /** Where R2 has it, if it has it. */
+  key: EdgeKey;
 }
 
 const Query = z.object({
@@ -65,7 +71,7 @@ export async function signPlaybackUrl(publicUrl: string, keys: Keyring, target: 
 }
 
 /** What the newest URLs grant whose signatures were good: a player asks for a hundred ranges of one. By the ring that proved them. */
-const proven = new WeakMap<Keyring, Map<string, PlaybackTarget>>();
+const proven = new WeakMap<Keyring, Map<string, ProvenPlayback>>();
 const mostProven = 1_000;
 /** No URL of ours is longer; what is not signed may follow, and would fill the isolate. */
 const longestProven = 2_048;
@@ -74,8 +80,8 @@ const longestProven = 2_048;
  * @returns what the URL grants, or null when its path is no proxy's
  * @throws Refusal BAD_SIGNATURE or URL_EXPIRED, both 403
  */
-export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number): Promise<PlaybackTarget | null> {
-  const known = proven.get(keys) ?? new Map<string, PlaybackTarget>();
+export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number): Promise<ProvenPlayback | null> {
+  const known = proven.get(keys) ?? new Map<string, ProvenPlayback>();
   proven.set(keys, known);
   // To the letter: whatever differs is checked by itself.
   const signed = url.pathname + url.search;
@@ -94,7 +100,7 @@ export async function verifyPlaybackUrl(url: URL, keys: Keyring, nowMs: number):
   return target;
 }
 
-async function proveSignature(url: URL, keys: Keyring): Promise<PlaybackTarget | null> {
+async function proveSignature(url: URL, keys: Keyring): Promise<ProvenPlayback | null> {
   const parts = parseEdgeKey(url.pathname.slice(1));
   if (parts === null) return null;
   const query = Query.safeParse(Object.fromEntries(url.searchParams));
@@ -111,7 +117,7 @@ async function proveSignature(url: URL, keys: Keyring): Promise<PlaybackTarget |
   const text = new TextEncoder().encode(canonicalText(target, named.kid));
   const key = await importKey(named.secret);
   if (!(await crypto.subtle.verify("HMAC", key, bytesOfBase64Url(query.data.sig), text))) throw badSignature();
-  return target;
+  return { ...target, key: edgeKey(target.jobId, target.quality) };
 }
 
 function badSignature(): Refusal {

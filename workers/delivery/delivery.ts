@@ -1,5 +1,5 @@
 /** One request for a proxy's bytes, admitted: what its helpers need to know of it. */
-import type { PlaybackTarget } from "../playback-url.ts";
+import type { ProvenPlayback } from "../playback-url.ts";
 import type { RequestFacts } from "../problem.ts";
 import type { Config, Env } from "../stores/config.ts";
 import type { ByteSpan, RangeSpec } from "./byte-range.ts";
@@ -9,7 +9,7 @@ export interface Delivery {
   config: Config;
   ctx: Pick<ExecutionContext, "waitUntil">;
   facts: RequestFacts;
-  target: PlaybackTarget;
+  target: ProvenPlayback;
   range: RangeSpec;
   headOnly: boolean;
   nowMs: number;

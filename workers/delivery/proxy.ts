@@ -62,7 +62,8 @@ async function deliver(request: Request, url: URL, env: Env, ctx: Background, fa
     delivery.range = parseRange(headers.get("range"));
   }
   const content = await find(delivery);
-  const verdict = judge(headers, { etag, lastModified: content.lastModified });
+  const dated = headers.has("if-modified-since") || headers.has("if-unmodified-since");
+  const verdict = dated ? judge(headers, { etag, lastModified: content.lastModified }) : "proceed";
   // First, as a refusal is thrown.
   if (verdict !== "proceed") void content.body?.cancel().catch(() => undefined);
   return conditional(delivery, verdict) ?? answer(delivery, content);

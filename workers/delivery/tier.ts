@@ -1,6 +1,5 @@
 /** Finds a proxy's bytes: this location's cache, then R2, then Wasabi; and the rest of them when a tier breaks off. */
 import type { AssetDoor, ProxyLocation } from "../../durable-objects/asset-door.ts";
-import { edgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
 import type { PlaybackTarget } from "../playback-url.ts";
 import { Refusal } from "../problem.ts";
@@ -18,7 +17,7 @@ const OBJECT_TIMEOUT_MS = 5_000;
 /** @throws Refusal NOT_FOUND, SUPERSEDED, RANGE_NOT_SATISFIABLE; UNAVAILABLE when no tier can serve it now */
 export async function find(delivery: Delivery): Promise<Content> {
   const { env, facts, target, range, headOnly, nowMs } = delivery;
-  const key = edgeKey(target.jobId, target.quality);
+  const { key } = target;
   const hot = headOnly ? null : await readHotCopy(key, range, nowMs);
   if (hot !== null) {
     noteAccess(delivery);
@@ -85,8 +84,10 @@ export async function findRest(
 ): Promise<Pick<Content, "body" | "servedFrom"> | null> {
   const { env, config, target } = delivery;
   const inEdge = async () => {
-    const key = edgeKey(target.jobId, target.quality);
-    const read = await readEdge(env.PROXIES, key, { range: { kind: "from", first: from, last: to }, headOnly: false });
+    const read = await readEdge(env.PROXIES, target.key, {
+      range: { kind: "from", first: from, last: to },
+      headOnly: false,
+    });
     return read.outcome === "found" ? ({ body: read.body, servedFrom: "r2" } as const) : null;
   };
   const inArchive = async () => {

@@ -11,6 +11,8 @@ test.each([
   ["a small object", 1, 8 * mib, 64 * mib],
   ["a digest part that does not divide 64 MiB", 5 * gib, 5 * mib, 60 * mib],
   ["a digest part larger than 64 MiB", 5 * gib, 100 * mib, 100 * mib],
+  ["what 60 MiB would cut into four rounds and a part more", gib, 6 * mib, 54 * mib],
+  ["what four parts of half the size move in one round", 100 * mib, 6 * mib, 30 * mib],
   ["the largest object in 64 MiB parts", 10_000 * 64 * mib, 8 * mib, 64 * mib],
   ["one byte more", 10_000 * 64 * mib + 1, 8 * mib, 72 * mib],
   ["the largest object that R2 takes", 5 * tib, 8 * mib, 528 * mib],
@@ -22,7 +24,7 @@ const shape = fc
   .record({ sizeBytes: fc.integer({ min: 0, max: 5 * tib }), digestMib: fc.integer({ min: 5, max: 512 }) })
   .map(({ sizeBytes, digestMib }) => ({ sizeBytes, digestPartBytes: digestMib * mib }));
 
-test("parts are whole digests, few enough, and never above 64 MiB without need", () => {
+test("parts are whole digests, few enough, never above 64 MiB without need, and never below half of it", () => {
   fc.assert(
     fc.property(shape, ({ sizeBytes, digestPartBytes }) => {
       const partSizeBytes = edgeTransferPartBytes(sizeBytes, digestPartBytes);
@@ -31,8 +33,8 @@ test("parts are whole digests, few enough, and never above 64 MiB without need",
       const smaller = partSizeBytes - digestPartBytes;
       const needed = smaller === 0 || partSizeBytes <= 64 * mib || Math.ceil(sizeBytes / smaller) > 10_000;
       expect(needed).toBe(true);
-      const roomForOneMore = partSizeBytes + digestPartBytes <= 64 * mib;
-      expect(roomForOneMore).toBe(false);
+      const atLeastHalf = partSizeBytes + digestPartBytes > 32 * mib;
+      expect(atLeastHalf).toBe(true);
     }),
   );
 });

@@ -21,9 +21,24 @@ export function edgeTransferPartBytes(
   digestPartBytes: number,
   targetBytes = transferPartTargetBytes,
 ): number {
-  const digestsThatFit = Math.floor(targetBytes / digestPartBytes);
+  const digestsThatFit = Math.max(1, Math.floor(targetBytes / digestPartBytes));
   const digestsNeeded = Math.ceil(Math.ceil(sizeBytes / mostParts) / digestPartBytes);
-  return digestPartBytes * Math.max(1, digestsThatFit, digestsNeeded);
+  if (digestsNeeded >= digestsThatFit) return digestPartBytes * digestsNeeded;
+  return digestPartBytes * evenDigests(Math.ceil(sizeBytes / digestPartBytes), digestsThatFit);
+}
+
+/**
+ * Fewer in a part, down to half, where that lets the parts that move at the same time end together: a last part that moves
+ * alone has one connection for itself while the others stand still. Of a large object it is not worth the requests.
+ */
+function evenDigests(digests: number, digestsThatFit: number): number {
+  const roundDigests = (each: number) => Math.ceil(Math.ceil(digests / each) / mostPartsAtOnce) * each;
+  let best = digestsThatFit;
+  if (digests <= best) return best;
+  for (let each = best - 1; each >= digestsThatFit / 2; each--) {
+    if (roundDigests(each) < 0.95 * roundDigests(best)) best = each;
+  }
+  return best;
 }
 
 export interface TransferPlan {
