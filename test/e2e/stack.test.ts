@@ -124,7 +124,7 @@ test("the end leaves no process and no pid", async () => {
 test("wrong options are told, and start nothing", async () => {
   for (const args of [["--port", "http"], ["--policy", "[]"], ["--runners", "-1"], ["--nonsense"]]) {
     const { code, output } = await run(...args, "--data", stack.dataDirectory);
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(output).toContain(args[0]);
   }
   await writeFile(join(stack.dataDirectory, "secrets.json"), "{ broken");

@@ -114,6 +114,7 @@ test("playback is 409 until something can be played, then a URL that verifies", 
     quality,
     downloadName: "Señal “A” 1_360p.mp4",
     expiresAtSeconds: Date.parse(grant.expiresAt) / 1000,
+    key: `proxies/${jobId}/${quality}.mp4`,
   });
   const other = await call(path, { method: "POST", token: acme, json: { quality: "2160p" } });
   expect(await problemOf(other)).toMatchObject({ code: "NOT_READY" });
