@@ -212,9 +212,8 @@ export class World {
       case "IngestOriginal":
         if (!this.originalThere) {
           this.faults += 1;
-          return [
-            { type: "StepDeferred", step, op, code: "ORIGINAL_MISSING", message: "Not there.", retryAfterMs: null },
-          ];
+          const why = { code: "ORIGINAL_MISSING", message: "Not there.", retryAfterMs: null } as const;
+          return [{ type: "StepDeferred", step, op, ...why }];
         }
         this.#originalCopied = true;
         return [

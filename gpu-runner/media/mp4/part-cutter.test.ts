@@ -38,4 +38,16 @@ describe("memory of parts", () => {
     buffers.giveBack(buffer);
     expect(() => buffers.giveBack(buffer)).toThrow("twice");
   });
+
+  test("is let go where no stream is left that may take it, also when it comes back later", async () => {
+    const buffers = createPartBuffers(2);
+    const [first, second, third] = [buffers.take(8), buffers.take(8), buffers.take(8)];
+    buffers.giveBack(first);
+    buffers.giveBack(second);
+    await new PartCutter(1, 8, buffers, async () => undefined).end();
+    expect([first.length, second.length]).toEqual([8, 0]);
+    await new PartCutter(1, 8, buffers, async () => undefined).end();
+    buffers.giveBack(third);
+    expect([first.length, third.length]).toEqual([0, 0]);
+  });
 });
