@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "../../dev/eventually.ts";
 import { isRunning } from "../../dev/process-table.ts";
 import { objectUrl, s3Client } from "../../dev/s3.ts";
+import { launchEnvironment } from "../../gpu-runner/launch-environment.ts";
 import { StackProcess } from "./stack-process.ts";
 
 const startScript = fileURLToPath(new URL("../../dev/start.ts", import.meta.url));
@@ -64,6 +65,16 @@ test("no secret of the stack shows in any command line", async () => {
   for (const { command } of stack.processes()) {
     for (const secret of secrets) expect(command.join(" ")).not.toContain(secret);
   }
+});
+
+test("runners start with what keeps their memory small, and nobody else does", async () => {
+  const isRunner = (command: readonly string[]) => command.some((word) => word.endsWith("gpu-runner/main.ts"));
+  const [runners = [], others = []] = [true, false].map((wanted) =>
+    stack.processes().filter(({ command }) => isRunner(command) === wanted),
+  );
+  expect(runners.length).toBeGreaterThan(0);
+  for (const { environment } of runners) expect(environment).toMatchObject(launchEnvironment);
+  for (const { environment } of others) expect(environment).not.toHaveProperty("MALLOC_ARENA_MAX");
 });
 
 test("a second start on the same data is refused and disturbs nothing", async () => {
