@@ -47,6 +47,10 @@ export function responseOf(request: ClientRequest): Promise<IncomingMessage> {
 export function eachPiece(response: IncomingMessage, take: (piece: Uint8Array) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     if (response.destroyed) reject(new Error("the body was cut"));
+    const { socket } = response;
+    // What it reads the parser copies into pieces, before this is called.
+    socket.on("data", dropMemory);
+    response.once("close", () => socket.off("data", dropMemory));
     response.on("data", (piece: Uint8Array) => {
       take(piece);
       // Not now: the parser is still at work on the rest of what was read.

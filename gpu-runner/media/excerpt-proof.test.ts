@@ -8,6 +8,7 @@ import { children } from "./mp4/box.ts";
 import type { Excerpt } from "./mp4/excerpt.ts";
 import { rewriteAsFaststart } from "./mp4/faststart.ts";
 import { makeTestFolder, runFfmpeg } from "./testing/ffmpeg-clip.ts";
+import { socketChunks } from "./testing/socket-chunks.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -30,12 +31,15 @@ async function encode(rate: number, container: readonly string[]): Promise<Uint8
 }
 
 async function excerptOf(bytes: Uint8Array, options: { maxGroupBytes?: number; partSizeBytes?: number } = {}) {
-  async function* chunks() {
-    for (let at = 0; at < bytes.length; at += 30_000) yield bytes.slice(at, at + 30_000);
-  }
   const emit = async () => {};
-  return (await rewriteAsFaststart(chunks(), { partSizeBytes: 32_768, reserveBytes: 24_576, emit, ...options }))
-    .excerpt;
+  return (
+    await rewriteAsFaststart(socketChunks(bytes, 30_000), {
+      partSizeBytes: 32_768,
+      reserveBytes: 24_576,
+      emit,
+      ...options,
+    })
+  ).excerpt;
 }
 
 const prove = (excerpt: Excerpt, signal = new AbortController().signal, timeoutMs = 30_000) =>

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RenditionPlan } from "../../../schemas/ladder.ts";
 import { makeTestFolder, runFfmpeg } from "../testing/ffmpeg-clip.ts";
+import { socketChunks } from "../testing/socket-chunks.ts";
 import { verifyEncode } from "../verify.ts";
 import { box, CorruptFragmentError, children, concat } from "./box.ts";
 import { MoovOverflowError, rewriteAsFaststart } from "./faststart.ts";
@@ -49,14 +50,11 @@ const fragment = (i: number) => {
 
 async function rewrite(bytes: Uint8Array) {
   const numbers: number[] = [];
-  async function* chunks() {
-    for (let at = 0; at < bytes.length; at += 4096) yield bytes.subarray(at, at + 4096);
-  }
   const emit = async ({ n }: { n: number }) => {
     numbers.push(n);
   };
   try {
-    return await rewriteAsFaststart(chunks(), { partSizeBytes: 8192, reserveBytes: 8000, emit });
+    return await rewriteAsFaststart(socketChunks(bytes, 4096), { partSizeBytes: 8192, reserveBytes: 8000, emit });
   } catch (error) {
     // Without its first part nothing is a file.
     expect(numbers).not.toContain(1);

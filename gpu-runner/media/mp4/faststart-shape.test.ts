@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../testing/ffmpeg-clip.ts";
 import { type MediaShape, mediaShape, shapeArguments } from "../testing/media-shape.ts";
 import { movieBoxes, sampleHashes } from "../testing/movie-dump.ts";
+import { socketChunks } from "../testing/socket-chunks.ts";
 import { children, concat } from "./box.ts";
 import { rewriteAsFaststart } from "./faststart.ts";
 import type { Part } from "./part-cutter.ts";
@@ -38,10 +39,6 @@ beforeAll(async () => {
 });
 afterAll(() => folder.remove());
 
-async function* chunked(bytes: Uint8Array, chunkBytes: number) {
-  for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
-}
-
 /** Packets with their times, flags and content, streams as they are described, and every decoded frame. */
 async function seen(file: string) {
   const entries = "packet=stream_index,pts,dts,duration,size,flags,data_hash,side_data_list:stream:format=duration";
@@ -58,7 +55,7 @@ async function rewritten(shape: MediaShape, fragmented: Uint8Array) {
   const emit = async (part: Part) => {
     parts.push(part);
   };
-  await rewriteAsFaststart(chunked(fragmented, shape.chunkBytes), { ...shape, emit });
+  await rewriteAsFaststart(socketChunks(fragmented, shape.chunkBytes), { ...shape, emit });
   const ordered = parts.toSorted((a, b) => a.n - b.n);
   expect(ordered.map((part) => part.n)).toEqual(ordered.map((_, i) => i + 1));
   for (const { bytes } of ordered.slice(0, -1)) expect(bytes.length).toBe(shape.partSizeBytes);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { FRAGMENTED_MP4, mostFragments } from "../encode-command.ts";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../testing/ffmpeg-clip.ts";
+import { socketChunks } from "../testing/socket-chunks.ts";
 import { CorruptFragmentError, child, children, concat } from "./box.ts";
 import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./faststart.ts";
 import type { Part } from "./part-cutter.ts";
@@ -60,10 +61,6 @@ async function rewrite(
   expect(bytes.length).toBe(file.sizeBytes);
   expect(parts.length).toBe(file.parts);
   return { file, parts, bytes };
-}
-
-async function* chunked(bytes: Uint8Array, chunkBytes: number) {
-  for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
 }
 
 /**
@@ -166,7 +163,7 @@ describe("parts", () => {
   });
 
   test("a file that fits in one part is one part without padding", async () => {
-    const { parts, bytes } = await rewrite(chunked(fragmented, 9_999), {
+    const { parts, bytes } = await rewrite(socketChunks(fragmented, 9_999), {
       partSizeBytes: 8 * 1024 * 1024,
     });
     expect(parts.map((part) => part.n)).toEqual([1]);
@@ -174,9 +171,9 @@ describe("parts", () => {
   });
 
   test("how the stream is chunked makes no difference", async () => {
-    const whole = await rewrite(chunked(fragmented, fragmented.length));
+    const whole = await rewrite(socketChunks(fragmented, fragmented.length));
     for (const chunkBytes of [1, 7, 4096, 65_536]) {
-      const { bytes } = await rewrite(chunked(fragmented, chunkBytes));
+      const { bytes } = await rewrite(socketChunks(fragmented, chunkBytes));
       expect(Buffer.compare(bytes, whole.bytes)).toBe(0);
     }
   });
@@ -190,7 +187,7 @@ describe("parts", () => {
       emit,
       onFrames: (n: number) => counts.push(n),
     };
-    const { file } = await rewriteAsFaststart(chunked(fragmented, 4096), options);
+    const { file } = await rewriteAsFaststart(socketChunks(fragmented, 4096), options);
     expect(file.frames).toBe(120);
     // The last sound is a fragment of its own.
     expect(counts).toEqual([12, 24, 36, 48, 60, 72, 84, 96, 108, 120, 120]);
@@ -200,7 +197,7 @@ describe("parts", () => {
     let taken = 0;
     let read = 0;
     async function* counted() {
-      for await (const chunk of chunked(fragmented, 1024)) {
+      for await (const chunk of socketChunks(fragmented, 1024)) {
         read += chunk.length;
         yield chunk;
       }
@@ -223,10 +220,10 @@ describe("parts", () => {
 
   test("says how much room it needed when the tables outgrow the reserve", async () => {
     const tight = { partSizeBytes: 16_384, reserveBytes: 1024 };
-    const error = await rewrite(chunked(fragmented, 4096), tight).catch((e: unknown) => e);
+    const error = await rewrite(socketChunks(fragmented, 4096), tight).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(MoovOverflowError);
     const needed = (error as MoovOverflowError).neededBytes;
-    const { file } = await rewrite(chunked(fragmented, 4096), {
+    const { file } = await rewrite(socketChunks(fragmented, 4096), {
       partSizeBytes: 16_384,
       reserveBytes: needed,
     });
@@ -239,7 +236,7 @@ describe("parts", () => {
       durationSeconds: 5,
       fragments: mostFragments(5, 2),
     });
-    const { file } = await rewrite(chunked(fragmented, 4096), {
+    const { file } = await rewrite(socketChunks(fragmented, 4096), {
       partSizeBytes: 16_384,
       reserveBytes,
     });
@@ -255,15 +252,17 @@ describe("parts", () => {
     }
     for (let cut = 1; cut < fragmented.length; cut += 1 + Math.floor(fragmented.length / 300)) {
       if (boundaries.has(cut)) continue;
-      await expect(rewrite(chunked(fragmented.subarray(0, cut), 8192))).rejects.toThrow(CorruptFragmentError);
+      await expect(rewrite(socketChunks(fragmented.subarray(0, cut), 8192))).rejects.toThrow(CorruptFragmentError);
     }
   });
 
   test("a stream without a single frame, or that is no MP4, is refused", async () => {
     const first = children(fragmented).filter((box) => box.type === "ftyp" || box.type === "moov");
-    await expect(rewrite(chunked(concat(first.map((box) => box.bytes)), 64))).rejects.toThrow(CorruptFragmentError);
-    await expect(rewrite(chunked(new Uint8Array(0), 64))).rejects.toThrow(CorruptFragmentError);
-    await expect(rewrite(chunked(new TextEncoder().encode("no media here, only text"), 5))).rejects.toThrow(
+    await expect(rewrite(socketChunks(concat(first.map((box) => box.bytes)), 64))).rejects.toThrow(
+      CorruptFragmentError,
+    );
+    await expect(rewrite(socketChunks(new Uint8Array(0), 64))).rejects.toThrow(CorruptFragmentError);
+    await expect(rewrite(socketChunks(new TextEncoder().encode("no media here, only text"), 5))).rejects.toThrow(
       CorruptFragmentError,
     );
   });

@@ -59,7 +59,8 @@ class BoxGatherer {
 
   take(bytes: Uint8Array): { usedBytes: number; gathered: { header: Header; body: Uint8Array } | null } {
     const used = bytes.subarray(0, this.wantedBytes - this.gatheredBytes);
-    this.pieces.push(used.slice());
+    // Copied: a socket's chunk is a Buffer, of which `slice` would only be another view.
+    this.pieces.push(new Uint8Array(used));
     this.gatheredBytes += used.length;
     if (this.gatheredBytes < this.wantedBytes) return { usedBytes: used.length, gathered: null };
 
