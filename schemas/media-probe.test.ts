@@ -111,6 +111,20 @@ test("duration from the stream, its tag, the container, or a measurement", () =>
   expect(readProbe(none, 4.2)).toMatchObject({ ok: true, source: { durationSeconds: 4.2, videoDurationSeconds: 4.2 } });
 });
 
+test("an end that is stated, of a file that does not begin at zero, is no length", () => {
+  const matroska = { format_name: "matroska,webm", start_time: "3600.000000" };
+  const tagged = { duration: undefined, tags: { DURATION: "01:00:02.000000000" } };
+  expect(source(tagged, { ...matroska, duration: "3602.500000" })).toMatchObject({
+    durationSeconds: 2.5,
+    videoDurationSeconds: 2,
+  });
+  expect(source({ duration: undefined }, { ...matroska, duration: "2.000000" })).toMatchObject({ durationSeconds: 2 });
+  expect(source({ duration: "2.0" }, { start_time: "60.0", duration: "62.0" })).toMatchObject({ durationSeconds: 2 });
+  expect(source({}, { format_name: "mpegts", start_time: "1.4" })).toMatchObject({ durationSeconds: 10.04 });
+  const live = { format: matroska, streams: [{ ...VIDEO, duration: undefined }] };
+  expect(readProbe(live, 3604)).toMatchObject({ ok: true, source: { durationSeconds: 4, videoDurationSeconds: 4 } });
+});
+
 describe("sound", () => {
   const trackOf = (changes: object) => source({}, {}, [{ ...SOUND, ...changes }]).audio[0];
 
@@ -132,6 +146,8 @@ test("a rate of fields is half that rate of frames", () => {
   const fields = { r_frame_rate: "60000/1001", avg_frame_rate: "30000/1001" };
   expect(source({ ...fields, field_order: "tt" })).toMatchObject({ fps: { num: 60000, den: 2002 }, vfr: false });
   expect(source(fields)).toMatchObject({ vfr: true });
+  const countedInFields = { r_frame_rate: "25/1", avg_frame_rate: "50/1" };
+  expect(source(countedInFields)).toMatchObject({ fps: { num: 25, den: 1 }, vfr: false });
 });
 
 test("what is encrypted is known by its packets", () => {

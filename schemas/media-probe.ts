@@ -174,7 +174,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     return reject("INVALID_MEDIA", "The video track has no picture size: the file is damaged or incomplete.");
   }
 
-  const durations = durationsOf(format.duration, video, measuredDurationSeconds);
+  const durations = durationsOf(format, video, measuredDurationSeconds);
   if (!durations) return reject("NO_DURATION", "The file does not say how long it is; it may be incomplete.");
   const rate = frameRateOf(video);
   if (!rate) return reject("INVALID_MEDIA", "The video track has no frame rate: the file is damaged or incomplete.");
@@ -226,15 +226,22 @@ function rejectWithoutVideo(streams: FfprobeStream[]): ProbeReading {
   return reject("NO_VIDEO", "The file has no video track.");
 }
 
-function durationsOf(container: number | undefined, video: FfprobeStream, measured: number | undefined) {
+function durationsOf(format: FfprobeOutput["format"], video: FfprobeStream, measuredEnd: number | undefined) {
   const positive = (value: number | undefined) =>
     value !== undefined && Number.isFinite(value) && value > 0 ? value : undefined;
-  const stream = positive(video.duration) ?? positive(secondsOfTag(video.tags?.DURATION));
-  const whole = positive(container) ?? stream ?? positive(measured);
+  const startSeconds = positive(format.start_time) ?? 0;
+  // Some writers of Matroska do state the length; then it may well be shorter than the start.
+  const upTo = (end: number | undefined) =>
+    end !== undefined && end > startSeconds ? Math.round((end - startSeconds) * 1e6) / 1e6 : end;
+  const statesEnd = /^(matroska|mov)\b/.test(format.format_name);
+  const container = positive(statesEnd ? upTo(format.duration) : format.duration);
+  const measured = positive(upTo(measuredEnd));
+  const stream = positive(video.duration) ?? positive(upTo(secondsOfTag(video.tags?.DURATION)));
+  const whole = container ?? stream ?? measured;
   if (whole === undefined) return null;
   return {
     durationSeconds: Math.max(whole, stream ?? 0),
-    videoDurationSeconds: stream ?? positive(measured) ?? whole,
+    videoDurationSeconds: stream ?? measured ?? whole,
   };
 }
 
@@ -244,7 +251,7 @@ function pictureDelayOf(file: number | undefined, picture: number | undefined): 
   return file !== undefined && picture !== undefined && delaySeconds > 0 ? { pictureDelaySeconds: delaySeconds } : {};
 }
 
-/** Matroska keeps a track's duration in a tag, "00:00:30.033000000". */
+/** Matroska keeps a track's end in a tag, "00:00:30.033000000". */
 function secondsOfTag(tag: string | undefined): number | undefined {
   const match = /^(\d+):(\d{2}):(\d{2}(?:\.\d+)?)$/.exec(tag ?? "");
   return match ? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3]) : undefined;
@@ -266,6 +273,8 @@ function frameRateOf(video: FfprobeStream): { fps: Rational; vfr: boolean } | nu
     return only && only.num / only.den <= 1000 ? { fps: only, vfr: false } : null;
   }
   const ratio = nominal.num / nominal.den / (average.num / average.den);
+  // The average counts fields, as GXF does whatever its pictures are.
+  if (Math.abs(ratio - 0.5) < 0.005) return { fps: nominal, vfr: false };
   // Of fields, not of frames.
   if (isInterlaced(video) && Math.abs(ratio - 2) < 0.02) {
     return { fps: { num: nominal.num, den: nominal.den * 2 }, vfr: false };

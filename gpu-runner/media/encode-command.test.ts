@@ -90,6 +90,20 @@ describe("the filter graph", () => {
     );
   });
 
+  test("begins with a picture that comes a frame or a sound encoder's priming after the sound", () => {
+    const fps = { num: 60, den: 1 };
+    expect(graphOf({ fps, pictureDelaySeconds: 0.021333 })).toMatch(
+      /^\[0:V:0\]setpts=round\(PTS-0\.021333\/TB\),scale/,
+    );
+    expect(graphOf({ fps, pictureDelaySeconds: 0.06 })).not.toContain("setpts");
+    expect(graphOf({ fps: { num: 10, den: 1 }, pictureDelaySeconds: 0.06 })).toContain("setpts=round(PTS-0.06/TB)");
+  });
+
+  test("begins with the first picture of a container that does not say when it is shown", () => {
+    expect(graphOf({ container: "avi" })).toContain("]setpts=PTS-STARTPTS,scale");
+    expect(graphOf({ container: "avi", pictureDelaySeconds: 0.4 })).not.toContain("setpts");
+  });
+
   const wide = { colorMatrix: "bt2020nc", colorPrimaries: "bt2020" };
 
   test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {

@@ -4,7 +4,7 @@
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { GPU_INPUT_OPTIONS, gpuFilterGraph } from "./gpu-graph.ts";
-import { type SoundCommand, soundCommand, startOfPicture } from "./sound-graph.ts";
+import { moveToStart, type SoundCommand, soundCommand } from "./sound-graph.ts";
 
 export type EncoderKind = "nvenc" | "x264";
 
@@ -164,9 +164,10 @@ export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]
 /** Done once, before the picture is split. */
 function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): string[] {
   const first = plans[0];
+  const start = moveToStart(source);
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
   return [
-    ...(startOfPicture(source) === null ? [] : ["setpts=PTS-STARTPTS"]),
+    ...(start === null ? [] : [start]),
     ...(source.interlaced ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
     ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
     ...colourConversion(source, largest),

@@ -4,7 +4,7 @@
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
-import { startOfPicture } from "./sound-graph.ts";
+import { moveToStart } from "./sound-graph.ts";
 
 export const GPU_INPUT_OPTIONS: readonly string[] = (
   "-init_hw_device cuda=cu:0 -filter_hw_device cu -hwaccel cuda -hwaccel_device cu " +
@@ -31,7 +31,7 @@ export function whyNotOnGpu(source: SourceProbe, plans: readonly RenditionPlan[]
   if (source.hdr !== null) return "the picture is HDR";
   if (source.fullRange) return "the picture's range has to be converted";
   if (!isBt709(source)) return "the picture's colours have to be converted";
-  if (startOfPicture(source) !== null) return "the picture's start has to be moved";
+  if (moveToStart(source) !== null) return "the picture's start has to be moved";
   if (source.vfr || plans.some((plan) => plan.resample)) return "the frame rate has to be changed";
   return null;
 }

@@ -11,7 +11,10 @@ import {
   fullRange,
   hdr,
   interlaced,
+  LEFT_HERTZ,
+  RIGHT_HERTZ,
   STEREO,
+  tones,
   turned,
   X264,
 } from "./source-file.ts";
@@ -90,6 +93,35 @@ const plain: readonly AcceptedSource[] = [
     ...{ ...MUTE, frames: 25 },
     note: "It has no index, so what is there is the whole of it.",
   },
+  {
+    name: "A transport stream whose picture changes its size",
+    steps: [
+      ...[
+        ["wide", "640x360"],
+        ["small", "320x180"],
+      ].map(
+        ([name, size]) =>
+          `${card({ size: size ?? "", seconds: 1 })} ${tones([LEFT_HERTZ, RIGHT_HERTZ], "stereo", 1)} ${bt709()} ` +
+          `${X264} ${AAC} {${name}.ts}`,
+      ),
+      { from: "", to: "list.txt", edit: () => Buffer.from("file wide.ts\nduration 1\nfile small.ts\n") },
+      "-f concat -i {list.txt} -c copy {a.ts}",
+    ],
+    needs: ["transport-streams"],
+    ...HEARD,
+    note: "Keeps the size that it begins with.",
+  },
+  {
+    name: "A piece of a longer recording in Matroska, which begins at an hour",
+    steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} -output_ts_offset 3600 {a.mkv}`],
+    ...HEARD,
+  },
+  {
+    name: "MPEG-4 with B-frames in AVI",
+    steps: [`${card()} ${STEREO} ${bt709()} -c:v mpeg4 -q:v 2 -bf 2 ${PCM} {a.avi}`],
+    ...HEARD,
+    note: "AVI does not say when a frame is shown: the first one is where the sound begins.",
+  },
 ];
 
 const phones: readonly AcceptedSource[] = [
@@ -127,6 +159,15 @@ const phones: readonly AcceptedSource[] = [
 ];
 
 const cameras: readonly AcceptedSource[] = [
+  {
+    name: "MPEG-2 in GXF, interlaced, upper field first",
+    steps: [
+      `${card({ fps: "50", size: "720x576" })} ${bt601("yuv422p", "interlace=scan=tff:lowpass=0,setfield=tff,setsar=64/45,")} ` +
+        `-c:v mpeg2video -b:v 20M -bf 2 -flags +ildct+ilme -top 1 {a.gxf}`,
+    ],
+    ...{ ...MUTE, renditions: { "360p": "640x360", "540p": "960x540" }, timecode: "00:00:00:00" },
+    note: "Its rate is that of frames, though it counts fields.",
+  },
   {
     name: "XDCAM-like MPEG-2 4:2:2 in MXF, interlaced, upper field first",
     steps: [
@@ -303,6 +344,12 @@ const rates: readonly AcceptedSource[] = [
     name: "59.94 fps",
     steps: [`${card({ fps: "60000/1001" })} ${bt709()} ${X264} {a.mp4}`],
     ...{ renditions: R360, fps: "60000/1001", frames: 120, sound: null },
+  },
+  {
+    name: "60 fps in Matroska, with sound",
+    steps: [`${card({ fps: "60" })} ${STEREO} ${bt709()} ${X264} ${AAC} {a.mkv}`],
+    ...{ ...HEARD, fps: "60/1", frames: 120 },
+    note: "The picture comes after the AAC encoder's priming, which is longer than a frame: the rendition begins with it.",
   },
   {
     name: "23.976 fps with timecode",
