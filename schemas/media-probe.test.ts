@@ -120,9 +120,19 @@ test("an end that is stated, of a file that does not begin at zero, is no length
   });
   expect(source({ duration: undefined }, { ...matroska, duration: "2.000000" })).toMatchObject({ durationSeconds: 2 });
   expect(source({ duration: "2.0" }, { start_time: "60.0", duration: "62.0" })).toMatchObject({ durationSeconds: 2 });
-  expect(source({}, { format_name: "mpegts", start_time: "1.4" })).toMatchObject({ durationSeconds: 10.04 });
+  expect(source({ start_time: "1.4" }, { format_name: "mpegts", start_time: "1.4" })).toMatchObject({
+    durationSeconds: 10.04,
+  });
   const live = { format: matroska, streams: [{ ...VIDEO, duration: undefined }] };
   expect(readProbe(live, 3604)).toMatchObject({ ok: true, source: { durationSeconds: 4, videoDurationSeconds: 4 } });
+});
+
+test("a container that states far more than its tracks last does not know its length", () => {
+  const unknown = { duration: "4294967.295000" };
+  const longer = { ...SOUND, start_time: "1.000000", duration: "10.500000" };
+  expect(source({}, unknown, [longer])).toMatchObject({ durationSeconds: 11.5, videoDurationSeconds: 10 });
+  expect(source({}, { duration: "10.900000" }, [longer])).toMatchObject({ durationSeconds: 10.9 });
+  expect(source({}, { duration: "60.000000" }, [SOUND])).toMatchObject({ durationSeconds: 60 });
 });
 
 describe("sound", () => {

@@ -174,7 +174,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     return reject("INVALID_MEDIA", "The video track has no picture size: the file is damaged or incomplete.");
   }
 
-  const durations = durationsOf(format, video, measuredDurationSeconds);
+  const durations = durationsOf(parsed.data, video, measuredDurationSeconds);
   if (!durations) return reject("NO_DURATION", "The file does not say how long it is; it may be incomplete.");
   const rate = frameRateOf(video);
   if (!rate) return reject("INVALID_MEDIA", "The video track has no frame rate: the file is damaged or incomplete.");
@@ -226,15 +226,19 @@ function rejectWithoutVideo(streams: FfprobeStream[]): ProbeReading {
   return reject("NO_VIDEO", "The file has no video track.");
 }
 
-function durationsOf(format: FfprobeOutput["format"], video: FfprobeStream, measuredEnd: number | undefined) {
-  const positive = (value: number | undefined) =>
-    value !== undefined && Number.isFinite(value) && value > 0 ? value : undefined;
+const positive = (value: number | undefined) =>
+  value !== undefined && Number.isFinite(value) && value > 0 ? value : undefined;
+
+function durationsOf({ format, streams }: FfprobeOutput, video: FfprobeStream, measuredEnd: number | undefined) {
   const startSeconds = positive(format.start_time) ?? 0;
   // Some writers of Matroska do state the length; then it may well be shorter than the start.
   const upTo = (end: number | undefined) =>
     end !== undefined && end > startSeconds ? Math.round((end - startSeconds) * 1e6) / 1e6 : end;
   const statesEnd = /^(matroska|mov)\b/.test(format.format_name);
-  const container = positive(statesEnd ? upTo(format.duration) : format.duration);
+  const stated = positive(statesEnd ? upTo(format.duration) : format.duration);
+  const tracksEnd = upTo(endOfTracks(streams));
+  // A MOV that does not know its length says that it is the greatest there is: hours or weeks.
+  const container = stated !== undefined && tracksEnd !== undefined && stated > tracksEnd + 1 ? tracksEnd : stated;
   const measured = positive(upTo(measuredEnd));
   const stream = positive(video.duration) ?? positive(upTo(secondsOfTag(video.tags?.DURATION)));
   const whole = container ?? stream ?? measured;
@@ -243,6 +247,13 @@ function durationsOf(format: FfprobeOutput["format"], video: FfprobeStream, meas
     durationSeconds: Math.max(whole, stream ?? 0),
     videoDurationSeconds: stream ?? measured ?? whole,
   };
+}
+
+/** When the last picture or sound ends; undefined where a track does not say. */
+function endOfTracks(streams: readonly FfprobeStream[]): number | undefined {
+  const tracks = streams.filter(({ codec_type: type }) => type === "video" || type === "audio");
+  const ends = tracks.map(({ start_time: start = 0, duration = 0 }) => (duration > 0 ? start + duration : undefined));
+  return ends.every((end) => end !== undefined) ? positive(Math.max(...ends)) : undefined;
 }
 
 /** In whole microseconds, as ffmpeg counts them. */

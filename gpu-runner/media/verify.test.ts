@@ -46,6 +46,20 @@ test("whole is: ffmpeg ended well, every stream ended well, no frame is missing"
   expect(verify(null, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
 });
 
+test("what cannot be decoded is the source's fault", () => {
+  const undecodable = { code: "INVALID_MEDIA", retryable: false };
+  const decodeError = "Error while decoding stream #0:0: Invalid data found when processing input";
+  expect(verify(69, null)).toMatchObject(undecodable);
+  expect(verify(1, null, ["Cannot determine format of input stream 0:0 after EOF", "noise"])).toMatchObject(
+    undecodable,
+  );
+  expect(verify(0, null, [decodeError])).toMatchObject(undecodable);
+  expect(verify(0, 1000, [decodeError])).toBeNull();
+  expect(verify(0, 500, [decodeError])).toMatchObject({ code: "TRUNCATED" });
+  expect(verify(1, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
+  expect(verify(null, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
+});
+
 test("frames that are all there must last as long as they should", () => {
   const lasting = (pictureSeconds: number) =>
     verifyEncode({

@@ -43,6 +43,10 @@ export function missingSoundAllowed(statedSeconds: number): number {
 
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
+  if (isUndecodable(evidence)) {
+    const message = "Too little of the file can be decoded: it is damaged, or parts of it were never written.";
+    return { code: "INVALID_MEDIA", message, retryable: false };
+  }
   if (evidence.exitCode !== 0) {
     return { code: "ENCODER_FAILED", message: encoderMessage(evidence), retryable: true };
   }
@@ -51,6 +55,19 @@ export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
     if (failure) return failure;
   }
   return null;
+}
+
+/** What ffmpeg ends with where more than two thirds of all packets cannot be decoded. */
+const ERROR_RATE_EXIT = 69;
+const NO_PICTURE = /^Cannot determine format of input .* after EOF/;
+const DECODE_ERROR = /^Error while decoding stream #0:|Error submitting packet to decoder/;
+
+/** The source's fault, whoever encodes it: no runner may be judged by it. */
+function isUndecodable({ exitCode, stderrTail, renditions }: EncodeEvidence): boolean {
+  if (exitCode === null) return false;
+  if (exitCode !== 0) return exitCode === ERROR_RATE_EXIT || stderrTail.some((line) => NO_PICTURE.test(line));
+  const nothingCame = renditions.length > 0 && renditions.every(({ made }) => made === null);
+  return nothingCame && stderrTail.some((line) => DECODE_ERROR.test(line));
 }
 
 function brokenOff({ quality }: RenditionPlan): EncodeFailure {

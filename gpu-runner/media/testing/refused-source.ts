@@ -18,6 +18,13 @@ const bytes = (...parts: (string | number[])[]) =>
   Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part, "latin1") : Buffer.from(part))));
 const written = (name: string, content: Buffer): Step => ({ from: "", to: name, edit: () => content });
 
+/** Of the payload's first `share` only zeros are there, as in a sparse copy. */
+const hollow = (share: number) => (whole: Buffer) => {
+  const from = whole.indexOf("mdat") + 4;
+  const edited = Buffer.from(whole);
+  return edited.fill(0, from, from + Math.floor((whole.readUInt32BE(from - 8) - 8) * share));
+};
+
 const AUDIO_ONLY = "The file has sound but no picture; there is no video to make renditions of.";
 const STILL = "The file is a still image; there is no video to make renditions of.";
 const CUT = "Only … of … frames could be decoded: the original is cut off or damaged after … seconds.";
@@ -114,6 +121,17 @@ const damaged: readonly RefusedSource[] = [
     code: "INVALID_MEDIA",
     message: "The file begins with nothing but zeros: the upload or the copy never wrote it.",
   },
+  ...(
+    [
+      ["A movie of which the index alone was written", 1],
+      ["A movie whose first half was never written", 0.5],
+    ] as const
+  ).map(([name, share]) => ({
+    name,
+    steps: [`${FILM} {whole.mp4}`, { from: "whole.mp4", to: "a.mp4", edit: hollow(share) }],
+    code: "INVALID_MEDIA" as const,
+    message: "Too little of the file can be decoded: it is damaged, or parts of it were never written.",
+  })),
 ];
 
 const notMedia: readonly RefusedSource[] = [
