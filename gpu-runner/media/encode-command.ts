@@ -60,6 +60,14 @@ const COLOUR_TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -
  */
 const FRAGMENT_SECONDS = 0.5;
 
+/**
+ * How much of a source may be lost to decode errors. A constant rate fills every hole with the picture before it, so that
+ * the number of frames does not tell. Streams that begin anywhere have errors until their first keyframe, and keep ffmpeg's
+ * own limit, two thirds.
+ */
+const MAX_ERROR_RATE = "0.1";
+const BEGINS_WITH_KEYFRAME = /^(mov|matroska|mxf|avi)\b/;
+
 /** The stream that `mp4/faststart.ts` takes: fragments end before keyframes, and where any track has so much in one. */
 export const FRAGMENTED_MP4: readonly string[] = [
   ..."-movflags +frag_keyframe+delay_moov+default_base_moof".split(" "),
@@ -83,6 +91,7 @@ export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
   return {
     inputOptions: [
       ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
+      ...(BEGINS_WITH_KEYFRAME.test(input.source.container) ? ["-max_error_rate", MAX_ERROR_RATE] : []),
       // Of the whole command, wherever it stands.
       ...(sound.graph === null ? [] : ["-filter_complex", sound.graph]),
       ...SOURCE_LIMITS,

@@ -16,7 +16,7 @@ import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { type EncodeEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
+import { decodeErrorIn, type EncodeEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -174,6 +174,7 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     }
     if (failure) throw new EncodeError(failure);
     course.succeeded(result.renditions);
+    warnOfGaps(result, options.log);
     options.onCounts?.(countsOf(job.proxy, job.runs));
     for (const { plan, made, overflow } of result.renditions) {
       if (made) {
@@ -181,14 +182,21 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
         done.push(rendition);
         options.onRendition?.(rendition);
       }
-      if (made?.partlyProven) {
-        options.log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
-      }
       if (overflow) makeRoom(plan, overflow.neededBytes, reserveBytes, overflows, options.log);
     }
     left = left.filter(({ quality }) => !done.some((made) => made.quality === quality));
   }
   return done;
+}
+
+/** Of what is not known to be as it should, and yet no reason to refuse the renditions. */
+function warnOfGaps({ stderrTail, renditions }: RunResult, log: EncodeLog): void {
+  const decodeError = decodeErrorIn(stderrTail);
+  if (decodeError !== null) log.warn({ decodeError }, "some of the original could not be decoded and is held over");
+  for (const { plan, made } of renditions) {
+    if (!made?.partlyProven) continue;
+    log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
+  }
 }
 
 /** A card that hangs may still encode what the CPU decodes. Throws whatever else it is. */

@@ -44,7 +44,7 @@ export function missingSoundAllowed(statedSeconds: number): number {
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   if (isUndecodable(evidence)) {
-    const message = "Too little of the file can be decoded: it is damaged, or parts of it were never written.";
+    const message = "Too much of the file cannot be decoded: it is damaged, or parts of it were never written.";
     return { code: "INVALID_MEDIA", message, retryable: false };
   }
   if (evidence.exitCode !== 0) {
@@ -57,7 +57,7 @@ export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   return null;
 }
 
-/** What ffmpeg ends with where more than two thirds of all packets cannot be decoded. */
+/** What ffmpeg ends with where more packets than `-max_error_rate` allows cannot be decoded. */
 const ERROR_RATE_EXIT = 69;
 const NO_PICTURE = /^Cannot determine format of input .* after EOF/;
 const DECODE_ERROR = /^Error while decoding stream #0:|Error submitting packet to decoder/;
@@ -67,7 +67,12 @@ function isUndecodable({ exitCode, stderrTail, renditions }: EncodeEvidence): bo
   if (exitCode === null) return false;
   if (exitCode !== 0) return exitCode === ERROR_RATE_EXIT || stderrTail.some((line) => NO_PICTURE.test(line));
   const nothingCame = renditions.length > 0 && renditions.every(({ made }) => made === null);
-  return nothingCame && stderrTail.some((line) => DECODE_ERROR.test(line));
+  return nothingCame && decodeErrorIn(stderrTail) !== null;
+}
+
+/** The first thing that ffmpeg said of a packet that it could not decode; null when it decoded them all. */
+export function decodeErrorIn(stderrTail: readonly string[]): string | null {
+  return stderrTail.find((line) => DECODE_ERROR.test(line)) ?? null;
 }
 
 function brokenOff({ quality }: RenditionPlan): EncodeFailure {

@@ -123,14 +123,15 @@ const damaged: readonly RefusedSource[] = [
   },
   ...(
     [
-      ["A movie of which the index alone was written", 1],
-      ["A movie whose first half was never written", 0.5],
+      ["A movie of which the index alone was written", `${FILM} {whole.mp4}`, 1],
+      ["A movie whose first half was never written", `${FILM} {whole.mp4}`, 0.5],
+      ["A ProRes movie whose first fifth was never written", `${card()} -c:v prores_ks -f mov {whole.mp4}`, 0.2],
     ] as const
-  ).map(([name, share]) => ({
+  ).map(([name, make, share]) => ({
     name,
-    steps: [`${FILM} {whole.mp4}`, { from: "whole.mp4", to: "a.mp4", edit: hollow(share) }],
+    steps: [make, { from: "whole.mp4", to: "a.mov", edit: hollow(share) }],
     code: "INVALID_MEDIA" as const,
-    message: "Too little of the file can be decoded: it is damaged, or parts of it were never written.",
+    message: "Too much of the file cannot be decoded: it is damaged, or parts of it were never written.",
   })),
 ];
 
