@@ -66,6 +66,8 @@ function listenForSignals(settings: Settings, log: Logger): Endings {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  // Of a terminal that was closed.
+  process.on("SIGHUP", () => stop("SIGHUP"));
   process.on("SIGUSR2", () => {
     log.info("finishing: no more jobs are pulled");
     finish.abort();
