@@ -88,6 +88,18 @@ test("the block is drawn over itself, makes room for a log line, and is gone at 
   expect(written).toHaveLength(before);
 });
 
+test("nothing is drawn for a terminal that stands still", () => {
+  const written: string[] = [];
+  const terminal = { isTTY: true, writableNeedDrain: true, write: (text: string) => written.push(text) };
+  const view = createLiveView(terminal, () => state);
+  vi.advanceTimersByTime(1_000);
+  expect(written).toEqual([]);
+  terminal.writableNeedDrain = false;
+  vi.advanceTimersByTime(250);
+  expect(written).toHaveLength(1);
+  view.close();
+});
+
 test("log lines scroll above it, a terminal that changes its size keeps no rest of it, and the end leaves the log alone", () => {
   const screen = new Screen(80, 24);
   const view = createLiveView(screen, () => state);

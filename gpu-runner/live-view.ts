@@ -19,7 +19,7 @@ export type LiveView = {
   close(): void;
 };
 
-type Terminal = BlockTerminal & { isTTY?: boolean };
+type Terminal = BlockTerminal & { isTTY?: boolean; writableNeedDrain?: boolean };
 
 const FRAME_MS = 250;
 const BAR_COLUMNS = 24;
@@ -30,6 +30,8 @@ export function createLiveView(terminal: Terminal, read: () => ViewState | null)
   if (!terminal.isTTY) return { clear: () => undefined, close: () => undefined };
   const block = createRedrawnBlock(terminal, (line) => line.length);
   const timer = setInterval(() => {
+    // Of a terminal that stands still: frames would pile up in memory.
+    if (terminal.writableNeedDrain) return;
     const state = read();
     if (state !== null) block.draw(viewLines(state, blockColumns(terminal)));
   }, FRAME_MS);

@@ -81,6 +81,15 @@ test("SIGTERM stops ffmpeg, gives the job back and ends well; no secret was logg
   }
 });
 
+test("a terminal that is closed gives the job back, too", async () => {
+  const ffmpeg = await startEncoding();
+  runner.child.kill("SIGHUP");
+  expect(await runner.exited).toBe(0);
+  expect(isAlive(ffmpeg)).toBe(false);
+  expect(peer.framesOf("release")).toHaveLength(1);
+  expect(await socketFolders()).toEqual([]);
+});
+
 test("SIGTERM ends it in time even if the API has fallen silent", async () => {
   const ffmpeg = await startEncoding();
   for (const { socket } of peer.frames) socket.pause();

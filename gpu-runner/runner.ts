@@ -17,6 +17,7 @@ import { removeAbandonedSocketFolders } from "./media/socket-folder.ts";
 import { redactor } from "./redact.ts";
 import type { RunnerHealth } from "./runner-metrics.ts";
 import { forgetSecrets, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
+import { writeWithoutWaiting } from "./terminal-output.ts";
 
 /** A claim takes seconds; after this another runner may have the message. */
 const visibilityTimeoutMs = 60_000;
@@ -66,6 +67,8 @@ function listenForSignals(settings: Settings, log: Logger): Endings {
   };
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
+  // Of a terminal that was closed.
+  process.on("SIGHUP", () => stop("SIGHUP"));
   process.on("SIGUSR2", () => {
     log.info("finishing: no more jobs are pulled");
     finish.abort();
@@ -162,7 +165,10 @@ async function main(): Promise<number> {
   const settings = settingsOrExit();
   const redact = redactor([settings.runnerToken, settings.pullToken]);
   // A log that nobody reads any more must not end the encode.
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => undefined);
+    writeWithoutWaiting(stream);
+  }
   const write = (line: string) => void process.stdout.write(line);
   const board = createJobBoard(() => performance.now());
   let health: (() => RunnerHealth) | null = null;

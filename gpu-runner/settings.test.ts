@@ -69,6 +69,13 @@ test("every wrong setting is named at once, and no value is quoted", () => {
   expect(problem).not.toContain("hunter2");
 });
 
+test("a number must be one, and within its bounds", () => {
+  for (const text of ["", " ", "many", "1.5", "-1", "0x10", "1e1", "17"]) {
+    expect(problemOf([`--concurrency=${text}`], env)).toBe("--concurrency: must be a whole number from 1 to 16");
+  }
+  expect(problemOf(["--health-port="], env)).toBe("--health-port: must be a whole number from 0 to 65535");
+});
+
 test("an address must be one, without a query string or a user", () => {
   for (const url of ["nonsense", "ftp://host", "https://user:hunter2@host", "https://host/?token=hunter2"]) {
     expect(problemOf([], { ...env, MMF_API_URL: url })).toMatch(/^MMF_API_URL: /);

@@ -11,7 +11,15 @@ const baseUrl = z
   .refine((url) => new URL(url).search === "" && new URL(url).username === "", "must have no query string and no user")
   .transform((url) => url.replace(/\/+$/, ""));
 const secret = z.string().min(8, "must have at least 8 characters");
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+/** Of digits alone: an empty text, as a shell makes it of a variable that is not set, would pass for 0. */
+const integer = (min: number, max: number) =>
+  z
+    .string()
+    .refine(
+      (text) => /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max,
+      `must be a whole number from ${min} to ${max}`,
+    )
+    .transform(Number);
 
 const Environment = z.object({
   MMF_API_URL: baseUrl,
@@ -95,7 +103,8 @@ Environment
 
 Signals
   SIGUSR2             pull no more, end the jobs that run, exit 0
-  SIGTERM, SIGINT     stop the jobs that run, give them back to the queue, exit within 5 seconds
+  SIGTERM, SIGINT,
+  SIGHUP              stop the jobs that run, give them back to the queue, exit within 5 seconds
 `;
 
 /** Out of the environment that children inherit: ffmpeg reads hostile files, and needs no token. */

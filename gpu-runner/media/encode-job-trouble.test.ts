@@ -168,7 +168,8 @@ describe("trouble on the way", () => {
       },
     });
     expect(told).toBe(true);
-    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", retryable: true } });
+    const message = "ffmpeg ended with status 255.";
+    expect(outcome).toMatchObject({ ok: false, failure: { code: "ENCODER_FAILED", message, retryable: true } });
   });
 
   test("a stream that is whole but does not decode is never a rendition", async () => {

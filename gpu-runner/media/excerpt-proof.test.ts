@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { FRAGMENTED_MP4 } from "./encode-command.ts";
@@ -124,6 +124,9 @@ describe.each(containers)("the beginning and the end of a file rewritten from $w
     expect(await prove(excerpt, undefined, 1)).toMatch(/took too long/);
     const options = { ffprobePath: "/nonexistent/ffprobe", timeoutMs: 1_000, signal: new AbortController().signal };
     expect(await proveExcerpt(excerpt, options)).toMatch(/ENOENT/);
+    const killed = join(folder.path, "killed-ffprobe");
+    await writeFile(killed, "#!/bin/sh\nkill -KILL $$\n", { mode: 0o755 });
+    expect(await proveExcerpt(excerpt, { ...options, ffprobePath: killed })).toMatch(/ffprobe ended with SIGKILL$/);
     const reason = new Error("the lease is lost");
     await expect(prove(excerpt, AbortSignal.abort(reason))).rejects.toBe(reason);
   });

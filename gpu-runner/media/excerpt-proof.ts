@@ -9,6 +9,8 @@ import type { Excerpt, PictureGroup } from "./mp4/excerpt.ts";
 
 export type ProofOptions = { ffprobePath: string; timeoutMs: number; signal: AbortSignal };
 
+type ExecError = { code?: unknown; signal?: NodeJS.Signals | null; killed?: boolean; stderr?: string };
+
 const exec = promisify(execFile);
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** Headers state a late start in milliseconds. */
@@ -41,8 +43,8 @@ async function decode(group: PictureGroup, url: string, options: ProofOptions): 
     return complaint ?? compareTimes(group.frameSeconds, stdout);
   } catch (error) {
     signal.throwIfAborted();
-    const { code, killed, stderr } = error as { code?: unknown; killed?: boolean; stderr?: string };
-    return killed ? "it took too long" : (firstLine(stderr ?? "") ?? `ffprobe ended with ${String(code)}`);
+    const { code, signal: by, killed, stderr } = error as ExecError;
+    return killed ? "it took too long" : (firstLine(stderr ?? "") ?? `ffprobe ended with ${String(by ?? code)}`);
   }
 }
 

@@ -46,7 +46,8 @@ export function startFfmpeg(
     run.on("end", () => resolve({ code: 0, stderrTail }));
     run.on("error", (error: Error) => {
       const code = /exited with code (\d+)/.exec(error.message)?.[1];
-      if (stderrTail.length === 0) stderrTail.push(error.message.slice(0, 500));
+      // With a status there is nothing to add to it: what follows it there are progress lines.
+      if (stderrTail.length === 0 && code === undefined) stderrTail.push(error.message.slice(0, 500));
       resolve({ code: code === undefined ? null : Number(code), stderrTail });
     });
   });

@@ -27,6 +27,13 @@ test("an ffprobe that crashes is the runner's trouble, not the file's", async ()
   });
 });
 
+test("an ffprobe that somebody else kills is the runner's trouble, not the file's", async () => {
+  await expect(probeWith("kill -KILL $$")).rejects.toMatchObject({
+    ...{ code: "RUNNER_FAILED", retryable: true },
+    message: "ffprobe crashed (SIGKILL) while it read the file's description.",
+  });
+});
+
 test("an ffprobe that refuses the file is the file's trouble, and what it says of a missing index is told", async () => {
   expect(await probeWith("echo nonsense >&2; exit 1")).toMatchObject({ ok: false, code: "INVALID_MEDIA" });
   expect(await probeWith("echo 'moov atom not found' >&2; exit 1")).toMatchObject({ ok: false, code: "TRUNCATED" });

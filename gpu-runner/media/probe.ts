@@ -86,7 +86,8 @@ type FfprobeRun = { code: number | null; stdout: string; stderr: string; timedOu
 
 /**
  * Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted, and when
- * ffprobe crashed: that says nothing of the file, which another build may well read.
+ * ffprobe crashed or somebody else killed it, as a system does that is short of memory: that says nothing of the file,
+ * which another build or another machine may well read.
  */
 async function runFfprobe(
   { ffprobePath, url, timeoutMs, signal }: ProbeOptions,
@@ -98,7 +99,11 @@ async function runFfprobe(
     stdio: ["ignore", "pipe", "pipe"],
   });
   const run: FfprobeRun = { code: null, stdout: "", stderr: "", timedOut: false };
-  const kill = () => child.kill("SIGKILL");
+  let killedByUs = false;
+  const kill = () => {
+    killedByUs = true;
+    child.kill("SIGKILL");
+  };
   const timer = setTimeout(() => {
     run.timedOut = true;
     kill();
@@ -122,7 +127,7 @@ async function runFfprobe(
     signal.removeEventListener("abort", kill);
   }
   signal.throwIfAborted();
-  if (child.signalCode !== null && child.signalCode !== "SIGKILL") {
+  if (child.signalCode !== null && !killedByUs) {
     const message = `ffprobe crashed (${child.signalCode}) while it read the file's description.`;
     throw new EncodeError({ code: "RUNNER_FAILED", message, retryable: true });
   }
