@@ -109,7 +109,7 @@ describe("the filter graph", () => {
   test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {
     const graph = graphOf({ ...wide, hdr: "hlg", width: 1920, height: 1080 }, 4);
     expect(graph).toContain(
-      "[0:V:0]zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100,",
+      "[0:V:0]zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100:p=bt2020,",
     );
     expect(graph).not.toContain("in_color_matrix");
   });

@@ -191,9 +191,11 @@ function colourConversion(source: SourceProbe, { width, height }: RenditionPlan)
   if (source.hdr === null && !wide) return [];
   const rgb = isRgb(source);
   // zscale needs every input property spelled out or finds "no path between colorspaces".
+  const { colorPrimaries } = source;
+  const primaries = colorPrimaries !== null && ZSCALE_PRIMARIES.has(colorPrimaries) ? colorPrimaries : "bt2020";
   const pictureIn = [
     `w=${width}:h=${height}`,
-    `pin=${source.colorPrimaries !== null && ZSCALE_PRIMARIES.has(source.colorPrimaries) ? source.colorPrimaries : "bt2020"}`,
+    `pin=${primaries}`,
     `tin=${source.hdr ? HDR_TRANSFERS[source.hdr] : source.colorTransfer === "iec61966-2-1" ? "iec61966-2-1" : "bt709"}`,
     `min=${rgb ? "gbr" : (ZSCALE_MATRICES[source.colorMatrix ?? ""] ?? "bt2020nc")}`,
     `rin=${source.fullRange || rgb ? "full" : "limited"}`,
@@ -204,7 +206,8 @@ function colourConversion(source: SourceProbe, { width, height }: RenditionPlan)
     ...(odd && !rgb ? ["scale=flags=bicubic", "format=yuv444p16le"] : []),
     ...(source.hdr
       ? [
-          `zscale=${pictureIn}:t=linear:npl=100`,
+          // What the picture itself does not state would be unknown again behind it.
+          `zscale=${pictureIn}:t=linear:npl=100:p=${primaries}`,
           "format=gbrpf32le",
           "zscale=p=bt709",
           "tonemap=tonemap=hable:desat=0",

@@ -14,6 +14,7 @@ import { type MadeRendition, type RenditionSink, type RunProgress, type RunResul
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
+import { startOfPicture } from "./sound-graph.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
 import { decodeErrorIn, type EncodeEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
@@ -209,6 +210,7 @@ function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, source: Sou
   return {
     exitCode,
     stderrTail,
+    delaySeconds: startOfPicture(source) ?? 0,
     soundSeconds: statedSoundSeconds(source),
     renditions: renditions
       .filter(({ overflow }) => overflow === null)

@@ -26,9 +26,9 @@ const whole: RenditionEvidence = {
   soundEndSeconds: null,
   decodeTrouble: null,
 };
-const verify = (exitCode: number | null, frames: number | null, stderrTail: string[] = []) => {
+const verify = (exitCode: number | null, frames: number | null, stderrTail: string[] = [], delaySeconds = 0) => {
   const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
-  return verifyEncode({ exitCode, stderrTail, soundSeconds: null, renditions: [{ plan, made }] });
+  return verifyEncode({ exitCode, stderrTail, delaySeconds, soundSeconds: null, renditions: [{ plan, made }] });
 };
 
 test("two frames or half a per cent may be missing", () => {
@@ -44,6 +44,12 @@ test("whole is: ffmpeg ended well, every stream ended well, no frame is missing"
   expect(verify(0, null)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(255, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(null, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
+});
+
+test("what lies before the first frame is not missed", () => {
+  expect(verify(0, 994, [], 0.02)).toBeNull();
+  expect(verify(0, 993, [], 0.05)).toBeNull();
+  expect(verify(0, 992, [], 0.05)).toMatchObject({ code: "TRUNCATED" });
 });
 
 test("what cannot be decoded is the source's fault", () => {
@@ -65,6 +71,7 @@ test("frames that are all there must last as long as they should", () => {
     verifyEncode({
       exitCode: 0,
       stderrTail: [],
+      delaySeconds: 0,
       soundSeconds: null,
       renditions: [{ plan, made: { ...whole, pictureSeconds } }],
     });
@@ -86,6 +93,7 @@ test("sound may end two seconds or two per cent before the source says, and must
     verifyEncode({
       exitCode: 0,
       stderrTail: [],
+      delaySeconds: 0,
       soundSeconds,
       renditions: [{ plan: { ...plan, audioBitrateBps }, made: { ...whole, soundEndSeconds } }],
     });
@@ -111,7 +119,9 @@ test("how long the sound is, is known only where every track that can be decoded
 
 test("what does not decode is the encoder's failure", () => {
   const made = { ...whole, decodeTrouble: "its end does not decode: 23 frames came out of 24" };
-  expect(verifyEncode({ exitCode: 0, stderrTail: [], soundSeconds: null, renditions: [{ plan, made }] })).toEqual({
+  expect(
+    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+  ).toEqual({
     code: "ENCODER_FAILED",
     message: "The 360p rendition is damaged: its end does not decode: 23 frames came out of 24.",
     retryable: true,

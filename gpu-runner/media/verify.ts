@@ -7,6 +7,8 @@ export type EncodeEvidence = {
   /** null: killed by a signal. */
   exitCode: number | null;
   stderrTail: readonly string[];
+  /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
+  delaySeconds: number;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
   renditions: readonly {
@@ -51,7 +53,7 @@ export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
     return { code: "ENCODER_FAILED", message: encoderMessage(evidence), retryable: true };
   }
   for (const { plan, made } of evidence.renditions) {
-    const failure = made === null ? brokenOff(plan) : verifyRendition(plan, made, evidence.soundSeconds);
+    const failure = made === null ? brokenOff(plan) : verifyRendition(plan, made, evidence);
     if (failure) return failure;
   }
   return null;
@@ -83,11 +85,12 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 function verifyRendition(
   plan: RenditionPlan,
   { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  soundSeconds: number | null,
+  { delaySeconds, soundSeconds }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
-  if (frames < expectedFrames - missingFramesAllowed(expectedFrames)) {
+  const delayFrames = Math.ceil((delaySeconds * fps.num) / fps.den);
+  if (frames < expectedFrames - delayFrames - missingFramesAllowed(expectedFrames)) {
     const message =
       `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
       `${framesSeconds.toFixed(1)} seconds.`;

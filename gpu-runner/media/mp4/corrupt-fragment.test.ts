@@ -120,11 +120,11 @@ test("cut between two fragments it is a file of fewer frames, which is not taken
     audioBitrateBps: null,
   } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
-  expect(verifyEncode({ exitCode: 0, stderrTail: [], soundSeconds: null, renditions: [{ plan, made }] })).toMatchObject(
-    {
-      code: "TRUNCATED",
-    },
-  );
+  expect(
+    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+  ).toMatchObject({
+    code: "TRUNCATED",
+  });
 });
 
 test("a hole in time is a file whose frames last too long", async () => {
@@ -138,11 +138,11 @@ test("a hole in time is a file whose frames last too long", async () => {
     audioBitrateBps: null,
   } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
-  expect(verifyEncode({ exitCode: 0, stderrTail: [], soundSeconds: null, renditions: [{ plan, made }] })).toMatchObject(
-    {
-      code: "OUTPUT_INCOMPLETE",
-    },
-  );
+  expect(
+    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+  ).toMatchObject({
+    code: "OUTPUT_INCOMPLETE",
+  });
 });
 
 test("cut anywhere inside a box it is refused", async () => {

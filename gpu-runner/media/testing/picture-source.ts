@@ -10,6 +10,7 @@ import {
   card,
   fullRange,
   hdr,
+  hdrByTransferAlone,
   interlaced,
   LEFT_HERTZ,
   RIGHT_HERTZ,
@@ -257,6 +258,15 @@ const colours: readonly AcceptedSource[] = [
     ...{ ...MUTE, colour: "tone-mapped" },
   },
   {
+    name: "HEVC, HLG, of which only the transfer is stated",
+    steps: [
+      `${card()} ${hdrByTransferAlone("arib-std-b67", "yuv420p10le")} -c:v libx265 -x265-params log-level=error {a.mp4}`,
+    ],
+    needs: ["encoder:libx265", "filter:zscale"],
+    ...{ ...MUTE, colour: "tone-mapped" },
+    note: "Taken for BT.2020.",
+  },
+  {
     name: "ProRes, PQ, of an odd size",
     steps: [
       `${card({ size: "853x481" })} ${hdr("smpte2084", "yuv444p10le")} -c:v prores_ks -profile:v 4 ${TAGGED} {a.mov}`,
@@ -350,6 +360,11 @@ const rates: readonly AcceptedSource[] = [
     steps: [`${card({ fps: "60" })} ${STEREO} ${bt709()} ${X264} ${AAC} {a.mkv}`],
     ...{ ...HEARD, fps: "60/1", frames: 120 },
     note: "The picture comes after the AAC encoder's priming, which is longer than a frame: the rendition begins with it.",
+  },
+  {
+    name: "60 fps in Matroska, whose picture begins 50 ms after the sound",
+    steps: [`-itsoffset 0.05 ${card({ fps: "60" })} ${STEREO} ${bt709()} ${X264} ${PCM} {a.mkv}`],
+    ...{ ...HEARD, fps: "60/1", frames: 120 },
   },
   {
     name: "23.976 fps with timecode",

@@ -49,6 +49,12 @@ export function hdr(transfer: "smpte2084" | "arib-std-b67", format: string): str
   return `-vf ${wideGamut(`t=${transfer}:npl=203`, format)} ${TAGS("bt2020", transfer, "bt2020nc")}`;
 }
 
+/** HDR of which only the transfer is stated. */
+export function hdrByTransferAlone(transfer: "smpte2084" | "arib-std-b67", format: string): string {
+  const unknown = "setparams=color_primaries=unknown:colorspace=unknown";
+  return `-vf ${wideGamut(`t=${transfer}:npl=203`, format)},${unknown} -color_trc ${transfer}`;
+}
+
 /** The card in the gamut of BT.2020, but no brighter. */
 export function bt2020(format: string): string {
   return `-vf ${wideGamut("t=bt709", format)} ${TAGS("bt2020", "bt709", "bt2020nc")}`;
