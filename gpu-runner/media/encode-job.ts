@@ -39,9 +39,9 @@ export type EncodeJobOptions = {
   onFewerOutputs?: (outputsAtOnce: number) => void;
   /** About twice a second. */
   onProgress: (progress: EncodeProgress) => void;
-  /** Aborting kills ffmpeg at once; the outcome is then ABORTED. */
   /** With every progress, and at the end whatever it is. */
   onCounts?: (counts: EncodeCounts) => void;
+  /** Aborting kills ffmpeg at once; the outcome is then ABORTED. */
   signal: AbortSignal;
   log: EncodeLog;
   probeTimeoutMs?: number;

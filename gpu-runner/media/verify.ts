@@ -72,7 +72,7 @@ function isUndecodable({ exitCode, stderrTail, renditions }: EncodeEvidence): bo
   return nothingCame && decodeErrorIn(stderrTail) !== null;
 }
 
-/** The first thing that ffmpeg said of a packet that it could not decode; null when it decoded them all. */
+/** What ffmpeg said of a packet that it could not decode; null when its last words are of none. */
 export function decodeErrorIn(stderrTail: readonly string[]): string | null {
   return stderrTail.find((line) => DECODE_ERROR.test(line)) ?? null;
 }
