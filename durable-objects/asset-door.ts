@@ -77,6 +77,14 @@ export interface AssetDoor {
   /** Each copy explained, under the terms of retention that hold now. */
   why(terms: Readonly<Record<Quality, RetentionTerms>>): Promise<Why[]>;
 
+  /**
+   * Whether this queue message, as it was delivered, is a command that this object sent. Everything else that reads
+   * like one is nobody's order. Creates nothing.
+   */
+  confirm(message: unknown): Promise<boolean>;
+  /** Sends a command of its own once more, through its outbox. @returns false for a message that it never sent */
+  resend(message: unknown): Promise<boolean>;
+
   /** A consumer says that it begins, and again at least every `silentWatchdogMs / 3` while it works. */
   begin(step: StepRef, op: number): Promise<BeginAnswer>;
   /**

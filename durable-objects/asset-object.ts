@@ -5,11 +5,11 @@
 import { DurableObject } from "cloudflare:workers";
 import type { SingleFrame } from "../schemas/api.ts";
 import type { Asset, HistoryEntry, Progress } from "../schemas/asset.ts";
-import type { StoredCopy } from "../schemas/asset-state.ts";
 import type { PartDigest } from "../schemas/checksum.ts";
+import { Command } from "../schemas/command.ts";
 import { EventEnvelope } from "../schemas/event.ts";
 import type { Evidence } from "../schemas/evidence.ts";
-import { edgeKey, proxyKey } from "../schemas/key.ts";
+import { proxyKey } from "../schemas/key.ts";
 import type { Quality } from "../schemas/ladder.ts";
 import type { TermsByQuality } from "../schemas/retention.ts";
 import { type StepRef, stepName } from "../schemas/step.ts";
@@ -32,16 +32,17 @@ import type {
   ProxyLocation,
 } from "./asset-door.ts";
 import { AssetStore } from "./asset-store.ts";
-import { type Decision, decide } from "./decision.ts";
+import { isProven } from "./command-proof.ts";
+import { type Decision, decide, requeue } from "./decision.ts";
 import { feedsOf } from "./feed-door.ts";
 import { isCurrent, leaseRefusal, renditionOf, stepOf, verbOf } from "./machine/authority.ts";
-import { copyOn } from "./machine/placement.ts";
 import type { Timer } from "./machine/timer.ts";
 import { transfersOf } from "./machine/transfer.ts";
 import { viewAsset } from "./machine/view.ts";
 import { explain } from "./machine/why.ts";
 import { excludes } from "./operation.ts";
 import { Outbox } from "./outbox.ts";
+import { proxyLocation } from "./proxy-location.ts";
 import { hexId } from "./random-id.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
 import { grantSource } from "./source-grant.ts";
@@ -72,6 +73,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       send: (command) => sendCommand(env, command),
       nowMs: () => decisionNowMs(env),
       random: Math.random,
+      newSecret: () => hexId(32),
       onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
     this.#progressThrottle = watcherThrottle((frame) => this.#tellWatchers(frame));
@@ -190,21 +192,23 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   async locateProxy(quality: Quality, jobId: string): Promise<ProxyLocation> {
-    const state = this.#store.load()?.state;
-    const rendition = state && renditionOf(state, quality);
-    const gone = state === undefined || rendition === undefined || state.job.state === "deleted";
-    if (gone) return { found: false, superseded: false };
-    if (rendition.jobId !== jobId) return { found: false, superseded: true };
-    const { etag, sizeBytes } = rendition;
-    if (etag === null || sizeBytes === null) return { found: false, superseded: false };
-    return {
-      found: true,
-      edgeKey: edgeKey(jobId, quality),
-      archive: rendition.state === "archived" ? { key: proxyKey(state, quality), etag, sizeBytes } : null,
-      sizeBytes,
-      edgePlaced: isOnEdge(copyOn(rendition, "r2"), jobId),
-      fileName: state.fileName,
-    };
+    return proxyLocation(this.#store.load()?.state, quality, jobId);
+  }
+
+  async confirm(message: unknown): Promise<boolean> {
+    const secret = this.#store.load() === null ? null : this.#store.commandSecret();
+    return secret !== null && isProven(message, secret);
+  }
+
+  async resend(message: unknown): Promise<boolean> {
+    const command = Command.safeParse(message).data;
+    const present = this.#store.load();
+    if (command === undefined || present === null) return false;
+    // The catalogue is told of the present, whoever asks.
+    if (command.type !== "PublishCatalogue" && !(await this.confirm(message))) return false;
+    requeue(command, present, this.#store, this.#nowMs());
+    this.#wake();
+    return true;
   }
 
   /** WebSocket upgrades: `/status` for watchers, `/runner/{jobId}` for the runner. The worker has checked who asks. */
@@ -391,5 +395,3 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return { outcome: verdict, asset: this.#view(), created: created && verdict === "applied", reason, errors };
   }
 }
-
-const isOnEdge = (copy: StoredCopy | undefined, jobId: string) => copy?.state === "placed" && copy.jobId === jobId;

@@ -28,6 +28,7 @@ const tables = [
   `CREATE TABLE IF NOT EXISTS evidence (
      tier TEXT NOT NULL, key TEXT NOT NULL, quality TEXT NOT NULL, job_id TEXT, document TEXT NOT NULL,
      PRIMARY KEY (tier, key)) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS command_secret (id INTEGER PRIMARY KEY CHECK (id = 1), hex TEXT NOT NULL)`,
 ];
 
 export interface OutboxRow {
@@ -187,9 +188,10 @@ export class AssetStore {
     this.#sql.exec("UPDATE timer SET at_ms = ? WHERE name = ?", untilMs, name);
   }
 
+  /** A row of this id that still waits stays as it is. */
   enqueue(row: Omit<OutboxRow, "attempts">, seq: number, atMs: number): void {
     this.#sql.exec(
-      "INSERT INTO outbox (id, seq, type, body, op_key, op, verb, next_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR IGNORE INTO outbox (id, seq, type, body, op_key, op, verb, next_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       row.id,
       seq,
       row.type,
@@ -204,6 +206,16 @@ export class AssetStore {
   /** Only the newest catalogue document matters: rows not sent yet are dropped for it. */
   dropUnsent(type: "PublishCatalogue"): void {
     this.#sql.exec("DELETE FROM outbox WHERE type = ?", type);
+  }
+
+  /** The secret that proves this object's commands; null before its first one. */
+  commandSecret(): string | null {
+    const row = this.#sql.exec<{ hex: string }>("SELECT hex FROM command_secret").next();
+    return row.done ? null : row.value.hex;
+  }
+
+  keepCommandSecret(hex: string): void {
+    this.#sql.exec("INSERT INTO command_secret (id, hex) VALUES (1, ?)", hex);
   }
 
   dueOutbox(atMs: number, limit: number): OutboxRow[] {

@@ -4,6 +4,7 @@
  */
 import type { Asset, Progress } from "../schemas/asset.ts";
 import type { StoredAsset } from "../schemas/asset-state.ts";
+import type { Command } from "../schemas/command.ts";
 import type { EventEnvelope } from "../schemas/event.ts";
 import type { Policy } from "../schemas/policy.ts";
 import { log } from "../workers/log.ts";
@@ -107,17 +108,25 @@ function enqueue(
     if (effect.type === "PublishCatalogue") store.dropUnsent("PublishCatalogue");
     if (effect.type === "AbortUpload" || effect.type === "AbortEdgeUpload") store.transfers.drop(effect.uploadId);
     const body = effect.type === "NotifyApp" ? { ...effect, timestamp: iso(atMs), asset } : effect;
-    const operation = operationOf(effect);
-    const row = {
-      id: `${state.fileId}:${revision}:${index}`,
-      type: effect.type,
-      body: JSON.stringify(body),
-      opKey: operation?.key ?? null,
-      op: operation?.op ?? null,
-      verb: operation?.verb ?? null,
-    };
-    store.enqueue(row, revision * idsPerRevision + index, atMs);
+    const row = { id: `${state.fileId}:${revision}:${index}`, type: effect.type, body: JSON.stringify(body) };
+    store.enqueue({ ...row, ...operationColumns(effect) }, revision * idsPerRevision + index, atMs);
   }
+}
+
+/** A command that was sent before goes to the outbox again, behind all of its revision; one that still waits there stays. */
+export function requeue(command: Command, { state, revision }: Revision, store: AssetStore, atMs: number): void {
+  const { type, id, fileId: _, ...body } = command;
+  const isCatalogue = type === "PublishCatalogue";
+  if (isCatalogue) store.dropUnsent(type);
+  const row = isCatalogue
+    ? { id: `${state.fileId}:${revision}:again`, type, body: "{}" }
+    : { id, type, body: JSON.stringify(body) };
+  store.enqueue({ ...row, ...operationColumns(command) }, (revision + 1) * idsPerRevision - 1, atMs);
+}
+
+function operationColumns(command: Parameters<typeof operationOf>[0]) {
+  const { key = null, op = null, verb = null } = operationOf(command) ?? {};
+  return { opKey: key, op, verb };
 }
 
 function recordHistory(entry: {

@@ -5,6 +5,7 @@
 import type { Asset } from "../schemas/asset.ts";
 import { Command } from "../schemas/command.ts";
 import type { AssetStore, OutboxRow } from "./asset-store.ts";
+import { prove } from "./command-proof.ts";
 import { backoffMs } from "./machine/step-clock.ts";
 import { excludes } from "./operation.ts";
 
@@ -15,9 +16,11 @@ export interface OutboxPorts {
   store: AssetStore;
   fileId(): string;
   view(): Asset | null;
-  send(command: Command): Promise<void>;
+  send(command: Command & { mac: string }): Promise<void>;
   nowMs(): number;
   random(): number;
+  /** Hex. */
+  newSecret(): string;
   onFault(fault: unknown, row: OutboxRow): void;
 }
 
@@ -57,13 +60,22 @@ export class Outbox {
       return;
     }
     try {
-      await this.#ports.send(this.#command(row));
+      await this.#ports.send(await prove(this.#command(row), this.#secret()));
       store.sent(row.id);
     } catch (fault) {
       const attempts = row.attempts + 1;
       store.postpone(row.id, attempts, nowMs() + backoffMs(sendBackoff, attempts, this.#ports.random()));
       this.#ports.onFault(fault, row);
     }
+  }
+
+  #secret(): string {
+    const { store, newSecret } = this.#ports;
+    const known = store.commandSecret();
+    if (known !== null) return known;
+    const made = newSecret();
+    store.keepCommandSecret(made);
+    return made;
   }
 
   #heldUntilMs(row: OutboxRow): number | null {

@@ -1,7 +1,8 @@
 /**
  * Commands: what the Asset object asks of the consumers and runners, as queue messages. A command's id is
  * `fileId:revision:index`. `op` is the fencing number of the step's present intent: a consumer whose op is no longer
- * current has nothing to do. A command may arrive twice, late or never.
+ * current has nothing to do. A command may arrive twice, late or never. A message is no authority: beside the command it
+ * carries `mac`, the object's own proof, and a consumer acts on what the object confirms and on nothing else.
  */
 import { z } from "zod";
 import { Asset } from "./asset.ts";
@@ -141,7 +142,13 @@ export const CountSourceRead = z.object({
   bytes: ReadBytes,
 });
 
-export const PublishCatalogue = z.object({ ...base, type: z.literal("PublishCatalogue"), asset: Asset });
+/** The catalogue is behind: its consumer asks the object for the present document. */
+export const PublishCatalogue = z.object({
+  ...base,
+  type: z.literal("PublishCatalogue"),
+  /** Read by the release before this one alone, which took the document from the message. */
+  asset: z.unknown().optional(),
+});
 
 export const AppEventType = z.enum([
   "asset.archived",

@@ -29,6 +29,15 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("asset.apply-failed"), type: z.string(), key: z.string().nullable() }),
   /** The queue did not take a command; it stays in the outbox. */
   z.object({ event: z.literal("command.unsent"), commandId: z.string(), type: z.string() }),
+  /** A message that its asset did not send: nothing was done. */
+  z.object({
+    event: z.literal("command.unconfirmed"),
+    queue: z.string(),
+    messageId: z.string(),
+    type: z.string(),
+    commandId: z.string(),
+    fileId: z.string(),
+  }),
   /** A consumer's fact was not accepted. */
   z.object({
     event: z.literal("command.fact-refused"),
@@ -87,6 +96,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "asset.event-rejected": "error",
   "asset.apply-failed": "error",
   "command.unsent": "warn",
+  "command.unconfirmed": "error",
   "command.fact-refused": "error",
   "queue.message-failed": "error",
   "upload.abort-failed": "warn",

@@ -1,8 +1,10 @@
 /** Calls the worker's doors as clients do: tokens, signed webhooks, and assets brought to a state by facts alone. */
 import { createExecutionContext, runInDurableObject, env as testEnv, waitOnExecutionContext } from "cloudflare:test";
 import { SignJWT } from "jose";
+import { vi } from "vitest";
 import { type AssetDoor, assetDoor } from "../durable-objects/asset-door.ts";
 import type { AssetObject } from "../durable-objects/asset-object.ts";
+import { prove } from "../durable-objects/command-proof.ts";
 import type { ProblemBody, Role } from "../schemas/api.ts";
 import { loadAssetState, type StoredAsset } from "../schemas/asset-state.ts";
 import type { AssetEvent, UploadDeclaration } from "../schemas/event.ts";
@@ -92,14 +94,37 @@ export async function postUpload(upload: UploadDeclaration, id?: string): Promis
 
 const stubOf = (fileId: string) => env.ASSET.getByName(fileId) as unknown as DurableObjectStub<AssetObject>;
 
-/** No consumer answers meanwhile: an asset moves by the facts that a test tells, and by no others. */
-export function silenceQueues(fileId: string): Promise<void> {
+export interface Sent {
+  /** As `r2`. */
+  queue: string;
+  body: { type: string; fileId: string };
+}
+
+/** What the asset's object sends goes to the test, and to no queue. */
+export function takeQueues(fileId: string, take: (sent: Sent) => void | Promise<void>): Promise<void> {
   return runInDurableObject(stubOf(fileId), (instance) => {
     const bindings = (instance as unknown as { env: Record<string, unknown> }).env;
     for (const name of Object.keys(bindings).filter((each) => each.endsWith("_QUEUE"))) {
-      Object.defineProperty(bindings, name, { value: { send: async () => {} }, configurable: true });
+      const queue = name
+        .replace(/_QUEUE$/, "")
+        .replaceAll("_", "-")
+        .toLowerCase();
+      const send = async (body: Sent["body"]) => take({ queue, body });
+      Object.defineProperty(bindings, name, { value: { send }, configurable: true });
     }
   });
+}
+
+/** No consumer answers meanwhile: an asset moves by the facts that a test tells, and by no others. */
+export const silenceQueues = (fileId: string): Promise<void> => takeQueues(fileId, () => undefined);
+
+/** A message as the asset's own object sends it, which has sent one before. */
+export async function proven<C extends { fileId: string }>(command: C): Promise<C & { mac: string }> {
+  const secretOf = () =>
+    runInDurableObject(stubOf(command.fileId), (_instance, state) =>
+      String(state.storage.sql.exec("SELECT hex FROM command_secret").one().hex),
+    );
+  return prove(command, await vi.waitFor(secretOf));
 }
 
 export function storedState(fileId: string): Promise<StoredAsset> {

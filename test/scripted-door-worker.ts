@@ -56,6 +56,8 @@ export function scriptedDoor(script: Script = {}): ScriptedDoor {
     history: unscripted,
     evidence: unscripted,
     why: unscripted,
+    confirm: unscripted,
+    resend: unscripted,
     openPart: unscripted,
     recordUpload: unscripted,
     holdsUpload: unscripted,

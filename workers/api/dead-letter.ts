@@ -3,6 +3,7 @@
  * clients reaches the letters about their files; what names no file of a known client is for unscoped tokens.
  */
 import { z } from "zod";
+import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { Command } from "../../schemas/command.ts";
 import {
   cursorAfter,
@@ -22,7 +23,6 @@ import {
   listDeadLetters,
   resolveDeadLetter,
 } from "../stores/incident.ts";
-import { sendCommand } from "../stores/queues.ts";
 import { reply, route } from "./route.ts";
 
 const PAGE_LENGTH = 200;
@@ -62,7 +62,7 @@ interface Settlement {
  * @throws Refusal BAD_MESSAGE, CONFLICT
  */
 async function settle(env: Env, letter: DeadLetter, by: Settlement): Promise<DeadLetter> {
-  if (letter.resolution === null && by.resolution === "replayed") await sendCommand(env, commandOf(letter));
+  if (letter.resolution === null && by.resolution === "replayed") await resend(env, letter);
   const settled = letter.resolution === null ? await resolveDeadLetter(env.CATALOGUE, letter.id, by) : letter;
   if (settled === null) throw noSuchLetter();
   if (settled.resolution !== by.resolution) {
@@ -72,11 +72,15 @@ async function settle(env: Env, letter: DeadLetter, by: Settlement): Promise<Dea
   return settled;
 }
 
-/** Read anew: a deployment that could not read it may have been followed by one that can. */
-function commandOf({ body, queue }: DeadLetter): Command {
-  const parsed = Command.safeParse(jsonOrNull(body));
-  if (parsed.success) return parsed.data;
-  throw new Refusal("BAD_MESSAGE", `This message of ${queue} is not a command: it can be discarded, not replayed.`);
+/** A letter is no authority either: its asset sends the command again, if it sent it before. */
+async function resend(env: Env, { body, queue }: DeadLetter): Promise<void> {
+  const message = jsonOrNull(body);
+  // Read anew: a deployment that could not read it may have been followed by one that can.
+  const command = Command.safeParse(message).data;
+  const refuse = (why: string) => new Refusal("BAD_MESSAGE", `${why}: it can be discarded, not replayed.`);
+  if (command === undefined) throw refuse(`This message of ${queue} is not a command`);
+  const isSent = await assetDoor(env.ASSET, command.fileId).resend(message);
+  if (!isSent) throw refuse(`The asset ${command.fileId} does not know this message of ${queue} for its own`);
 }
 
 function jsonOrNull(text: string): unknown {
@@ -138,7 +142,11 @@ function settleMany(verb: "replay" | "discard", resolution: Resolution, summary:
 
 const more = `At most ${BATCH_LENGTH} a call, oldest first; pass the cursor on until it is null.`;
 
-export const replayDeadLetter = settleOne("replay", "replayed", "Sends a dead letter's command to its queue again.");
+export const replayDeadLetter = settleOne("replay", "replayed", "Has a dead letter's command sent again by its asset.");
 export const discardDeadLetter = settleOne("discard", "discarded", "Puts a dead letter aside.");
-export const replayDeadLetters = settleMany("replay", "replayed", `Sends open dead letters again. ${more}`);
+export const replayDeadLetters = settleMany(
+  "replay",
+  "replayed",
+  `Has the commands of open dead letters sent again by their assets. ${more}`,
+);
 export const discardDeadLetters = settleMany("discard", "discarded", `Puts open dead letters aside. ${more}`);

@@ -4,7 +4,7 @@ import { env as bindings } from "cloudflare:workers";
 import { afterEach, expect, inject, test, vi } from "vitest";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { originalKey } from "../../schemas/key.ts";
-import { config, env as doorEnv, newUpload, silenceQueues } from "../../test/door-worker.ts";
+import { config, env as doorEnv, newUpload, proven, silenceQueues } from "../../test/door-worker.ts";
 import type { Env } from "../stores/config.ts";
 import { listAlerts, listDeadLetters } from "../stores/incident.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
@@ -32,7 +32,7 @@ async function noticed() {
   await door.apply({ key: null, by: "test", event: { type: "UploadNoticed", upload } });
   const key = originalKey(upload);
   const { fileId, sizeBytes } = upload;
-  const command = {
+  const command = await proven({
     type: "ArchiveOriginal",
     id: `${fileId}:1:0`,
     fileId,
@@ -41,7 +41,7 @@ async function noticed() {
     key,
     sizeBytes,
     sha256: null,
-  };
+  });
   return { door, key, command };
 }
 
@@ -123,7 +123,7 @@ test("the application is called with a signature that verifies, and again under 
   const { door, command } = await noticed();
   const asset = await door.view();
   const notify = { type: "NotifyApp", id: `${command.fileId}:1:7`, fileId: command.fileId, event: "asset.archived" };
-  const message = { ...notify, timestamp: new Date().toISOString(), asset };
+  const message = await proven({ ...notify, timestamp: new Date().toISOString(), asset });
 
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const refused = answerWith(500);
@@ -145,24 +145,25 @@ test("the application is called with a signature that verifies, and again under 
 });
 
 test("what a lease read is written once, however often the message comes, and a D1 that is away brings it again", async () => {
-  const fileId = "file-of-a-long-read";
+  const { fileId } = (await noticed()).command;
   const read = { type: "CountSourceRead", id: `${fileId}:9:0`, fileId, generation: 3, day: "2026-11-28", bytes: 7 };
-  for (const attempt of [1, 2]) expect((await deliver("catalogue", read, attempt)).acked).toBe(true);
+  for (const attempt of [1, 2]) {
+    expect((await deliver("catalogue", await proven(read), attempt)).acked).toBe(true);
+  }
   const rows = await env.CATALOGUE.prepare("SELECT * FROM source_reads WHERE file_id = ?").bind(fileId).all();
   expect(rows.results).toEqual([{ day: "2026-11-28", file_id: fileId, generation: 3, bytes: 7 }]);
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const away = vi.spyOn(env.CATALOGUE, "prepare").mockImplementation(() => {
     throw new Error("D1 is away");
   });
-  expect((await deliver("catalogue", { ...read, day: "2026-11-29" })).acked).toBe(false);
+  expect((await deliver("catalogue", await proven({ ...read, day: "2026-11-29" }))).acked).toBe(false);
   away.mockRestore();
 });
 
 test("a command that its asset does not want does nothing at all", async () => {
   const { command } = await noticed();
+  const { mac: _, ...old } = command;
   const calls = answerWith(200);
-  expect((await deliver("archive", { ...command, op: 99 })).acked).toBe(true);
-  const stranger = { ...command, fileId: "nobody-knows-it", id: "nobody-knows-it:1:0" };
-  expect((await deliver("archive", stranger)).acked).toBe(true);
+  expect((await deliver("archive", await proven({ ...old, op: 99 }))).acked).toBe(true);
   expect(calls).toEqual([]);
 });

@@ -1,12 +1,13 @@
 /**
- * Takes what the queues deliver, one message at a time, and hands each command to its work. A message is acked once its
- * outcome is known to the asset's object; what throws is delivered again and ends in the dead-letter queue.
+ * Takes what the queues deliver, one message at a time, and hands each command that its asset's object confirms to its
+ * work. A message is acked once its outcome is known to the object; what throws is delivered again and ends in the
+ * dead-letter queue.
  */
-import { assetDoor } from "../../durable-objects/asset-door.ts";
-import { Command } from "../../schemas/command.ts";
+import { type AssetDoor, assetDoor } from "../../durable-objects/asset-door.ts";
+import { Command, type CommandOf } from "../../schemas/command.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
-import { type Config, type Env, readConfig } from "../stores/config.ts";
+import { type Env, readConfig } from "../stores/config.ts";
 import { flushEgress, recordSourceRead } from "../stores/egress.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
@@ -18,7 +19,7 @@ import { checkEditorCopy, placeEditorCopy, removeEditorCopy } from "./editor.ts"
 import { ingestOriginal } from "./ingest.ts";
 import { restoreArchive } from "./restore.ts";
 import type { StepCommand } from "./step-of.ts";
-import { runStep } from "./step-work.ts";
+import { answeredByDoor, runStep } from "./step-work.ts";
 import { type Facts, tools, type Workbench } from "./workbench.ts";
 
 const firstRetrySeconds = 15;
@@ -52,14 +53,32 @@ async function handleMessage(message: Message, queue: string, env: Env): Promise
   }
   // Nothing is touched for a message that does not parse: it goes round to its dead-letter queue.
   const command = Command.parse(message.body);
-  await carryOut(command, message, env, readConfig(env));
+  const door = assetDoor(env.ASSET, command.fileId);
+  if (command.type === "PublishCatalogue") return publishPresent(env, door);
+  // Here, before anything else, so that no command can be forgotten: whoever may write to a queue gives no orders.
+  if (await answeredByDoor(door.confirm(message.body))) return carryOut(command, { message, door, env });
+  const { type, id: commandId, fileId } = command;
+  log({ event: "command.unconfirmed", queue, messageId: message.id, type, commandId, fileId });
 }
 
-async function carryOut(command: Command, message: Message, env: Env, config: Config): Promise<void> {
+/** Nothing of the message counts: the document is the object's present one. */
+async function publishPresent(env: Env, door: AssetDoor): Promise<void> {
+  const asset = await answeredByDoor(door.view());
+  if (asset !== null) await publishWithAlerts(env, asset);
+}
+
+type Confirmed = Exclude<Command, CommandOf<"PublishCatalogue">>;
+
+interface Delivered {
+  message: Message;
+  door: AssetDoor;
+  env: Env;
+}
+
+async function carryOut(command: Confirmed, { message, door, env }: Delivered): Promise<void> {
+  const config = readConfig(env);
   const bench = tools(env, config);
   switch (command.type) {
-    case "PublishCatalogue":
-      return publishWithAlerts(env, command.asset);
     case "CountSourceRead":
       return recordSourceRead(env.CATALOGUE, command);
     case "NotifyApp":
@@ -74,7 +93,7 @@ async function carryOut(command: Command, message: Message, env: Env, config: Co
       return runStep({
         command,
         delivery: { messageId: message.id, attempts: message.attempts },
-        door: assetDoor(env.ASSET, command.fileId),
+        door,
         bench,
         work: (workbench) => workOf(command, workbench),
       });
