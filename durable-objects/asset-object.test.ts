@@ -8,6 +8,7 @@ import { type AssetDoor, assetDoor } from "./asset-door.ts";
 import type { AssetObject } from "./asset-object.ts";
 
 const queueNames = [
+  "URGENT_QUEUE",
   "ARCHIVE_QUEUE",
   "INGEST_QUEUE",
   "TRANSCODE_QUEUE",

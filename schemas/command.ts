@@ -102,6 +102,8 @@ export const PlaceEdgeCopy = z.object({
   ...copyBase,
   type: z.literal("PlaceEdgeCopy"),
   stage,
+  /** A viewer waits for it. Messages sent before that was known say no. */
+  rush: z.boolean().default(false),
   key: EdgeKey,
   source: ArchivedProxy,
 });
@@ -192,6 +194,7 @@ export type Command = z.infer<typeof Command>;
 export type CommandOf<Type extends Command["type"]> = Extract<Command, { type: Type }>;
 
 export const QueueName = z.enum([
+  "urgent",
   "archive",
   "ingest",
   "transcode",
@@ -207,13 +210,12 @@ export type QueueName = z.infer<typeof QueueName>;
 export const rushPriority = 70;
 
 /** Total, so that a new command cannot be forgotten. */
-const queueByType: Readonly<Record<Command["type"], QueueName>> = {
+const queueByType: Readonly<Record<Exclude<Command["type"], "EnqueueTranscode">, QueueName>> = {
   ArchiveOriginal: "archive",
   IngestOriginal: "ingest",
-  EnqueueTranscode: "transcode",
-  CompleteUpload: "archive",
-  AbortUpload: "archive",
-  AbortEdgeUpload: "r2",
+  CompleteUpload: "urgent",
+  AbortUpload: "urgent",
+  AbortEdgeUpload: "urgent",
   RestoreArchive: "archive",
   PlaceEdgeCopy: "r2",
   RemoveEdgeCopy: "r2",
@@ -225,12 +227,16 @@ const queueByType: Readonly<Record<Command["type"], QueueName>> = {
   NotifyApp: "app-webhook",
 };
 
-type Routed = { type: Exclude<Command["type"], "EnqueueTranscode"> } | { type: "EnqueueTranscode"; priority: number };
+type Routed =
+  | { type: Exclude<Command["type"], "EnqueueTranscode">; stage?: { type: TransferStage["type"] }; rush?: boolean }
+  | { type: "EnqueueTranscode"; priority: number };
 
 /** Which queue carries which command. */
 export function queueOf(command: Routed): QueueName {
-  const isRush = command.type === "EnqueueTranscode" && command.priority >= rushPriority;
-  return isRush ? "transcode-rush" : queueByType[command.type];
+  if (command.type === "EnqueueTranscode") return command.priority >= rushPriority ? "transcode-rush" : "transcode";
+  // The end of a copy in parts, and what a viewer waits for: neither waits behind terabytes that move in bulk.
+  const isUrgent = command.stage?.type === "complete" || command.rush === true;
+  return isUrgent ? "urgent" : queueByType[command.type];
 }
 
 export const deadLetterQueueOf = (queue: QueueName) => `${queue}-dead` as const;

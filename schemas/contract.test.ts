@@ -89,7 +89,7 @@ const commands: CommandType[] = [
   { ...copy, type: "CompleteUpload", key: archive.key, uploadId: "u", ...content(1) },
   { ...base, type: "AbortUpload", key: archive.key, uploadId: "u" },
   { ...copy, type: "RestoreArchive", stage: { type: "open" }, key: archive.key, from: r2, ...content(1) },
-  { ...copy, type: "PlaceEdgeCopy", stage: { type: "open" }, key: r2, source: archive },
+  { ...copy, type: "PlaceEdgeCopy", stage: { type: "open" }, rush: false, key: r2, source: archive },
   { ...copy, type: "RemoveEdgeCopy", key: r2, archive, keepIfPinned: true },
   { ...copy, type: "RemoveEdgeCopy", key: r2, archive: null, keepIfPinned: false },
   { ...copy, type: "PlaceEditorCopy", key: lucid, source: archive },
@@ -104,7 +104,7 @@ describe("commands", () => {
 
   test("no R2 or LucidLink command can be made about an original", () => {
     const key = originalKey(upload);
-    const aimed = commands.filter((command) => ["r2", "lucidlink"].includes(queueOf(command)));
+    const aimed = commands.filter(({ type }) => /Edge|Editor/.test(type));
     expect(aimed).toHaveLength(6);
     for (const command of aimed) {
       expect(Command.safeParse({ ...command, key }).success).toBe(false);
@@ -124,6 +124,21 @@ describe("commands", () => {
   test("a job's priority chooses its queue", () => {
     const queues = [0, 50, 69, 70, 100].map((priority) => queueOf({ type: "EnqueueTranscode", priority }));
     expect(queues).toEqual(["transcode", "transcode", "transcode", "transcode-rush", "transcode-rush"]);
+  });
+
+  test("completions, aborts and what a viewer waits for have a queue of their own; bulk keeps off it", () => {
+    const parts = ["ArchiveOriginal", "IngestOriginal", "RestoreArchive", "PlaceEdgeCopy"] as const;
+    const bulk = parts.flatMap((type) => [
+      queueOf({ type, stage: { type: "open" } }),
+      queueOf({ type, stage: { type: "parts" }, rush: false }),
+    ]);
+    expect(bulk).not.toContain("urgent");
+    const urgent = [
+      ...parts.map((type) => queueOf({ type, stage: { type: "complete" } })),
+      ...(["open", "parts"] as const).map((type) => queueOf({ type: "PlaceEdgeCopy", stage: { type }, rush: true })),
+      ...(["CompleteUpload", "AbortUpload", "AbortEdgeUpload"] as const).map((type) => queueOf({ type })),
+    ];
+    expect(new Set(urgent)).toEqual(new Set(["urgent"]));
   });
 
   test("each goes to a queue, and each queue has its dead letters", () => {

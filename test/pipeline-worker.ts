@@ -36,7 +36,7 @@ export const wasabi = wasabiStore(wasabiConfig);
 export const originHost = "origin.example.com";
 
 /** What its storage consumers take; runners and the application are not there unless a test plays them. */
-const consumed = new Set(["ARCHIVE_QUEUE", "INGEST_QUEUE", "R2_QUEUE", "LUCIDLINK_QUEUE"]);
+const consumed = new Set(["URGENT_QUEUE", "ARCHIVE_QUEUE", "INGEST_QUEUE", "R2_QUEUE", "LUCIDLINK_QUEUE"]);
 const mostRounds = 200;
 
 interface Sent {

@@ -27,7 +27,8 @@ export function commandPlace(
     return;
   }
   const key = edgeKey(rendition.jobId, rendition.quality);
-  for (const stage of stages) draft.effects.push({ type: "PlaceEdgeCopy", key, ...common, stage });
+  const rush = copy.reason === "viewer";
+  for (const stage of stages) draft.effects.push({ type: "PlaceEdgeCopy", key, ...common, stage, rush });
 }
 
 /** An agent that has begun goes on by itself: it is asked how it stands rather than told again. */

@@ -1,7 +1,7 @@
 /** Rules of the copy machine about who wants a copy on R2: viewers and operators bring it back, time and operators end it. */
 import type { CopyState } from "../../schemas/asset-state.ts";
 import type { RetentionTerms } from "../../schemas/retention.ts";
-import { archivedProxy } from "./copy-command.ts";
+import { archivedProxy, commandPlace } from "./copy-command.ts";
 import { placeInItsStead, sameJob, startRemoving } from "./copy-move.ts";
 import { mayPlace } from "./placement.ts";
 import { isRetentionOver, pinnedUntilMs } from "./retention.ts";
@@ -19,6 +19,22 @@ export const promote: CopyRule<"ProxyRequested"> = {
     subject.copy.lastAccessAtMs = draft.stamp.atMs;
     subject.copy.reason = "viewer";
     placeInItsStead(draft, subject);
+    return "applied";
+  },
+};
+
+export const hurry: CopyRule<"ProxyRequested"> = {
+  name: "hurry",
+  says: "A viewer asks for it while it is on its way for another reason: from now on it goes ahead of what moves in bulk.",
+  to: [],
+  run(draft, subject) {
+    const { copy } = subject;
+    if (copy.reason === "viewer") return "ignored";
+    copy.reason = "viewer";
+    copy.lastAccessAtMs = draft.stamp.atMs;
+    // Twice is harmless, and the one in the bulk's queue may be hours away.
+    const isQueued = copy.step.phase === "queued" && copy.step.transfer === null;
+    if (isQueued && archivedProxy(draft, subject) !== null) commandPlace(draft, subject);
     return "applied";
   },
 };

@@ -41,6 +41,7 @@ export const copyTable: Table<CopyState, CopySubject, CopyEvent> = {
     ...late,
     SourceReplaced: copy.replaceCopy,
     CopyPlaced: copy.recordPlaced,
+    ProxyRequested: retention.hurry,
     EvictionRequested: retention.evictNow,
     CopyWithdrawn: copy.withdraw,
     StepBegan: step.beginCopy,

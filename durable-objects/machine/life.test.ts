@@ -96,7 +96,7 @@ test("from the webhook to distributed, evicted, and back when a viewer asks", ()
   });
 
   expect(commandsIn(complete("540p"))).toEqual([
-    { type: "PlaceEdgeCopy", stage: { type: "open" }, ...edge("540p", 1), source: source("540p") },
+    { type: "PlaceEdgeCopy", stage: { type: "open" }, rush: false, ...edge("540p", 1), source: source("540p") },
   ]);
   expect(run.status).toBe("transcoding");
   expect(commandsIn(complete("720p"))).toEqual([
@@ -110,7 +110,7 @@ test("from the webhook to distributed, evicted, and back when a viewer asks", ()
     },
   ]);
   expect(commandsIn(complete("360p"))).toEqual([
-    { type: "PlaceEdgeCopy", stage: { type: "open" }, ...edge("360p", 1), source: source("360p") },
+    { type: "PlaceEdgeCopy", stage: { type: "open" }, rush: false, ...edge("360p", 1), source: source("360p") },
   ]);
   expect(run.status).toBe("distributing");
   expect(run.announcements).toEqual(["asset.archived", "asset.encoded"]);
@@ -153,7 +153,7 @@ test("from the webhook to distributed, evicted, and back when a viewer asks", ()
   expect(timersOf(run.asset)).toEqual([]);
 
   expect(commandsIn(run.apply({ type: "ProxyRequested", quality: "360p", jobId }))).toEqual([
-    { type: "PlaceEdgeCopy", stage: { type: "open" }, ...edge("360p", 3), source: source("360p") },
+    { type: "PlaceEdgeCopy", stage: { type: "open" }, rush: true, ...edge("360p", 3), source: source("360p") },
   ]);
   expect(run.status).toBe("distributing");
   place("r2", "360p", 3);
@@ -161,7 +161,7 @@ test("from the webhook to distributed, evicted, and back when a viewer asks", ()
   expect(run.announcements.slice(3)).toEqual(["asset.evicted", "asset.restored"]);
 
   expect(commandsIn(run.apply({ type: "ProxyRequested", quality: "720p", jobId }))).toEqual([
-    { type: "PlaceEdgeCopy", stage: { type: "open" }, ...edge("720p", 1), source: source("720p") },
+    { type: "PlaceEdgeCopy", stage: { type: "open" }, rush: true, ...edge("720p", 1), source: source("720p") },
   ]);
   place("r2", "720p", 1);
   expect(run.status).toBe("distributed");

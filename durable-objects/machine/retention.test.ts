@@ -153,6 +153,22 @@ describe("an eviction of what is on its way to R2", () => {
     return world;
   }
 
+  test("asked for by a viewer meanwhile, it is sent once more ahead of the bulk, under the same op", () => {
+    const world = coming();
+    const { jobId, step } = edgeCopy(world);
+    const asked = () => world.tell({ type: "ProxyRequested", quality, jobId });
+    expect(commandsIn(asked())).toMatchObject([{ type: "PlaceEdgeCopy", op: step.op, rush: true }]);
+    expect(asked().verdict).toBe("ignored");
+    settled(world);
+    expect(edgeCopy(world)).toMatchObject({ state: "placed", reason: "viewer" });
+  });
+
+  test("wished for by an operator, it goes with the bulk", () => {
+    const world = reach("evicted");
+    const wished = world.tell({ type: "PromotionRequested", quality, pinnedUntilMs: null });
+    expect(commandsIn(wished)).toMatchObject([{ type: "PlaceEdgeCopy", rush: false }]);
+  });
+
   test("ends with nothing on R2, whether the copy was made meanwhile or not", () => {
     for (const made of [true, false]) {
       const world = coming();

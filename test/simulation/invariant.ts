@@ -7,7 +7,7 @@ import type { Context } from "../../durable-objects/machine/rule.ts";
 import { timersOf } from "../../durable-objects/machine/timer.ts";
 import { type Transition, transition } from "../../durable-objects/machine/transition.ts";
 import { type Step, StoredAsset } from "../../schemas/asset-state.ts";
-import { Command, queueOf } from "../../schemas/command.ts";
+import { Command } from "../../schemas/command.ts";
 import type { AssetEvent } from "../../schemas/event.ts";
 import { EdgeKey, EditorKey } from "../../schemas/key.ts";
 import { isAtRest, stepsOf } from "./at-rest.ts";
@@ -100,11 +100,11 @@ function checkEffect(asset: StoredAsset, effect: Effect): void {
   if (!isCommand(effect)) return;
   const command = Command.safeParse({ id: `${asset.fileId}:1:0`, fileId: asset.fileId, ...effect });
   hold(command.success, `${effect.type} is a command: ${command.error?.message}`);
-  const queue = queueOf(effect);
-  if (queue !== "r2" && queue !== "lucidlink") return;
+  const isEdge = effect.type.includes("Edge");
+  if (!isEdge && !effect.type.includes("Editor")) return;
   hold(!namesOriginal(effect), `${effect.type} names an original (Rule 1)`);
   if ("key" in effect) {
-    const Key = queue === "r2" ? EdgeKey : EditorKey;
+    const Key = isEdge ? EdgeKey : EditorKey;
     hold(Key.safeParse(effect.key).success, `${effect.type} names a key of its own tier (Rule 1)`);
   }
   if ("source" in effect) {

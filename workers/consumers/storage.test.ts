@@ -106,6 +106,7 @@ test("a bug is thrown, for the queue to deliver again, and is told to nobody", a
 const placeCommand = (made: Rendition): CommandOf<"PlaceEdgeCopy"> => ({
   type: "PlaceEdgeCopy",
   stage: { type: "open" },
+  rush: false,
   id: `${made.fileId}:2:0`,
   op: 2,
   fileId: made.fileId,

@@ -6,6 +6,7 @@ import { within } from "./deadline.ts";
 import { StoreFailure } from "./store-failure.ts";
 
 const bindings = {
+  urgent: "URGENT_QUEUE",
   archive: "ARCHIVE_QUEUE",
   ingest: "INGEST_QUEUE",
   transcode: "TRANSCODE_QUEUE",
