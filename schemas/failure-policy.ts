@@ -159,7 +159,8 @@ export const failureSources = {
       "301": "WASABI_FORBIDDEN",
       "401": "WASABI_FORBIDDEN",
       "403": "WASABI_FORBIDDEN",
-      "404": "ORIGINAL_MISSING",
+      // S3 names the key or the bucket that it has not: a bare 404 is somebody else's.
+      "404": "WASABI_UNAVAILABLE",
       "408": "WASABI_UNAVAILABLE",
       "412": "ETAG_MISMATCH",
       "416": "RANGE_NOT_SATISFIABLE",

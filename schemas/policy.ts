@@ -55,12 +55,6 @@ export const Policy = z.object({
     .int()
     .min(5 * mib)
     .default(64 * mib),
-  /** S3 copies at most 5 GiB inside a bucket in one request: what is larger is copied in parts. */
-  singleCopyBytes: z
-    .int()
-    .positive()
-    .max(5 * 1024 * mib)
-    .default(5 * 1024 * mib),
   /** Messages of one transfer that are out at the same time: its speed, and what it may take from others. */
   transferWindow: z.int().min(1).max(16).default(6),
   deleteGraceMs: DurationMs.default(7 * dayMs),

@@ -13,6 +13,8 @@ export interface WasabiStub {
   aborted: string[];
   /** What a listing of open uploads shows, two to a page; an abortion takes its own out. */
   uploads: { key: string; uploadId: string; initiatedAt: string }[];
+  /** Whether a listing says that its keys are encoded. */
+  saysEncoding: boolean;
   /** Answers a page of the listing instead, from 1; null answers truthfully. */
   listing: ((page: number) => Response | null) | null;
   /** What every request answers with instead; null answers truthfully. */
@@ -33,6 +35,7 @@ export function openWasabiStub(): WasabiStub {
     created: [],
     aborted: [],
     uploads: [],
+    saysEncoding: true,
     listing: null,
     broken: null,
   };
@@ -57,6 +60,8 @@ function answer(stub: WasabiStub, request: Request, url: URL): Response {
   if (request.method === "GET" && url.searchParams.has("uploads")) return uploadPage(stub, url.searchParams);
   if (request.method === "DELETE") {
     const uploadId = url.searchParams.get("uploadId") ?? "";
+    const isThere = stub.uploads.some((upload) => upload.uploadId === uploadId && upload.key === key);
+    if (!isThere && stub.uploads.some((upload) => upload.uploadId === uploadId)) return xml("NoSuchUpload", 404);
     stub.aborted.push(uploadId);
     stub.uploads = stub.uploads.filter((upload) => upload.uploadId !== uploadId);
     return new Response(null, { status: 204 });
@@ -84,8 +89,8 @@ function answer(stub: WasabiStub, request: Request, url: URL): Response {
 
 const uploadsPerPage = 2;
 
-/** As S3 answers with `encoding-type=url`. */
-function uploadPage({ uploads, listing }: WasabiStub, query: URLSearchParams): Response {
+/** As S3 answers with `encoding-type=url`; or as Ceph does, which encodes keys, does not say so, and leaves markers plain. */
+function uploadPage({ uploads, listing, saysEncoding }: WasabiStub, query: URLSearchParams): Response {
   const below = uploads.filter(({ key }) => key.startsWith(query.get("prefix") ?? ""));
   const after = query.get("upload-id-marker");
   const from = after === null ? 0 : below.findIndex(({ uploadId }) => uploadId === after) + 1;
@@ -96,14 +101,15 @@ function uploadPage({ uploads, listing }: WasabiStub, query: URLSearchParams): R
   const more = from + page.length < below.length && last !== undefined;
   const encoded = (key: string) => encodeURIComponent(key).replaceAll("%20", "+");
   const next = more
-    ? `<NextKeyMarker>${encoded(last.key)}</NextKeyMarker><NextUploadIdMarker>${last.uploadId}</NextUploadIdMarker>`
+    ? `<NextKeyMarker>${saysEncoding ? encoded(last.key) : last.key}</NextKeyMarker><NextUploadIdMarker>${last.uploadId}</NextUploadIdMarker>`
     : "";
+  const said = saysEncoding ? "<EncodingType>url</EncodingType>" : "";
   const rows = page.map(
     ({ key, uploadId, initiatedAt }) =>
       `<Upload><Key>${encoded(key)}</Key><UploadId>${uploadId}</UploadId><Initiated>${initiatedAt}</Initiated></Upload>`,
   );
   return new Response(
-    `<?xml version="1.0"?>\n<ListMultipartUploadsResult><EncodingType>url</EncodingType><IsTruncated>${more}</IsTruncated>` +
+    `<?xml version="1.0"?>\n<ListMultipartUploadsResult>${said}<IsTruncated>${more}</IsTruncated>` +
       `${next}${rows.join("")}</ListMultipartUploadsResult>\n`,
   );
 }

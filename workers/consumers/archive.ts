@@ -1,13 +1,14 @@
 /**
- * ArchiveOriginal: the original lies in the bucket. Proves it at its canonical key, or has Wasabi copy it there, in one
- * request or, above what S3 copies at once, part by part. Bracketed by HEADs: the source is the announced file before the
- * copy, and the copy is whole after it.
+ * ArchiveOriginal: the original lies in the bucket. Proves it at its canonical key, or has Wasabi copy it there, part by part.
+ * Nothing shows at the key before every part is copied and the source has been looked at again: some stores copy whatever
+ * version lies there.
  */
 import type { CommandOf } from "../../schemas/command.ts";
 import type { StageOf } from "../../schemas/transfer.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { transferPartBytes } from "../stores/transfer-part.ts";
 import type { ArchivedObject } from "../stores/wasabi-object.ts";
+import { occupied } from "../stores/wasabi-proof.ts";
 import { openUpload } from "./open-upload.ts";
 import { answeredByDoor } from "./step-work.ts";
 import { handOver, incomplete, moveParts, transferPlan } from "./transfer-work.ts";
@@ -30,21 +31,15 @@ export async function archiveOriginal(command: Archive, bench: Workbench): Promi
 }
 
 async function openArchive(command: Archive, bench: Workbench): Promise<Facts> {
-  const { wasabi, claim, config } = bench;
-  const inPlace = await wasabi.head(command.key);
+  const { wasabi } = bench;
+  const { key, fileId, sizeBytes } = command;
+  const inPlace = await wasabi.head(key);
   // As a string: the two keys are of different brands exactly when they differ.
   const sourceKey: string = command.sourceKey;
-  if (sourceKey === command.key) return archived(command, proven(command, inPlace));
-  if (inPlace?.sizeBytes === command.sizeBytes) return archived(command, inPlace);
+  if (sourceKey === key) return archived(command, proven(command, inPlace));
+  if (inPlace?.sizeBytes === sizeBytes) return archived(command, inPlace);
+  if (inPlace !== null) throw occupied(inPlace, command);
   const source = proven(command, await wasabi.head(sourceKey));
-  if (source.sizeBytes > config.policy.singleCopyBytes) return openParts(command, source, bench);
-  await claim("complete");
-  await wasabi.copy({ key: sourceKey, etag: source.etag }, command.key);
-  return archived(command, await copied(command, bench));
-}
-
-async function openParts(command: Archive, source: ArchivedObject, bench: Workbench): Promise<Facts> {
-  const { key, fileId, sizeBytes } = command;
   const partSizeBytes = copyPartBytes(sizeBytes, bench.config.policy.transferPartBytes);
   const upload = await openUpload(bench, { key, fileId });
   try {
@@ -73,29 +68,29 @@ function copyParts(command: Archive, stage: StageOf<"parts">, bench: Workbench):
   });
 }
 
+const replaced = () => new StoreFailure("SOURCE_CHANGED", "Somebody replaced the upload while it was copied.");
+
 function refuseAnother(failure: unknown): never {
   if (!(failure instanceof StoreFailure) || failure.code !== "ETAG_MISMATCH") throw failure;
-  throw new StoreFailure("SOURCE_CHANGED", "Somebody replaced the upload while it was copied.");
+  throw replaced();
 }
 
-async function completeArchive(command: Archive, { uploadId }: StageOf<"complete">, bench: Workbench): Promise<Facts> {
+async function completeArchive(command: Archive, stage: StageOf<"complete">, bench: Workbench): Promise<Facts> {
   const { wasabi, door, claim } = bench;
+  const { key, sourceKey, sizeBytes } = command;
+  const { uploadId, pin } = stage;
   const parts = await answeredByDoor(door.movedParts(uploadId));
   await claim("complete");
   try {
-    await wasabi.completeMultipart(command.key, uploadId, parts);
+    // An earlier try may have completed it, and the source may be gone since.
+    const there = await wasabi.head(key);
+    if (there?.sizeBytes === sizeBytes) return archived(command, there);
+    const source = await wasabi.head(sourceKey);
+    if (source?.etag !== pin?.value || source?.sizeBytes !== sizeBytes) throw replaced();
+    return archived(command, await wasabi.completeNew(key, uploadId, parts, { sizeBytes, etag: null }));
   } catch (error) {
-    // An earlier try may have won: whether it did, the object itself says.
-    const there = await wasabi.head(command.key);
-    if (there?.sizeBytes !== command.sizeBytes) throw incomplete(error);
+    throw incomplete(error);
   }
-  return archived(command, await copied(command, bench));
-}
-
-async function copied({ key, sizeBytes }: Archive, { wasabi }: Workbench): Promise<ArchivedObject> {
-  const copy = await wasabi.head(key);
-  if (copy?.sizeBytes === sizeBytes) return copy;
-  throw new StoreFailure("WASABI_UNAVAILABLE", "The server-side copy is not there in full.");
 }
 
 function proven({ sizeBytes }: Archive, found: ArchivedObject | null): ArchivedObject {

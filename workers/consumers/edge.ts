@@ -204,15 +204,12 @@ async function proveArchive(
 ): Promise<void> {
   const found = await wasabi.head(archive.key);
   if (found?.etag === archive.etag && found.sizeBytes === archive.sizeBytes) return;
-  const kept = (code: "ORIGINAL_MISSING" | "ETAG_MISMATCH" | "WASABI_UNAVAILABLE", told: string, retryable: boolean) =>
-    new StoreFailure(code, `The proxy stays on R2: ${told}`, { retryable });
-  if (found === null && !(await wasabi.isProvenMissing(archive.key))) {
-    throw kept("WASABI_UNAVAILABLE", "Wasabi does not show it, and does not say that it is gone.", true);
-  }
+  const kept = (code: "ORIGINAL_MISSING" | "ETAG_MISMATCH", told: string) =>
+    new StoreFailure(code, `The proxy stays on R2: ${told}`, { retryable: false });
   const why =
     found === null
-      ? kept("ORIGINAL_MISSING", "it is gone from Wasabi.", false)
-      : kept("ETAG_MISMATCH", "Wasabi holds another object at its key.", false);
+      ? kept("ORIGINAL_MISSING", "it is gone from Wasabi.")
+      : kept("ETAG_MISMATCH", "Wasabi holds another object at its key.");
   // Told after the failure: the copy is `placed` again by then, and the archive is restored from it.
   throw new ToldFailure(why, { facts: [{ type: "ArchiveLost", quality, jobId, message: why.message }] });
 }

@@ -17,6 +17,7 @@ import {
 } from "../stores/part-digest.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 import { transferPartBytes } from "../stores/transfer-part.ts";
+import { occupied } from "../stores/wasabi-proof.ts";
 import { openUpload } from "./open-upload.ts";
 import { answeredByDoor } from "./step-work.ts";
 import { awaitedRanges, handOver, incomplete, movedFacts, moveParts, transferPlan, unmoved } from "./transfer-work.ts";
@@ -55,6 +56,9 @@ const wantedOf = ({ url, sizeBytes }: Ingest, { config, signal }: Workbench) => 
 
 async function openIngest(command: Ingest, bench: Workbench): Promise<Facts> {
   const { key, fileId, sizeBytes } = command;
+  const there = await bench.wasabi.head(key);
+  // One of the same size may be what an earlier try completed: its bytes tell.
+  if (there !== null && there.sizeBytes !== sizeBytes) throw occupied(there, command);
   const source = await openUrl(wantedOf(command, bench));
   const partSizeBytes = transferPartBytes(sizeBytes, bench.config.policy.transferPartBytes);
   const upload = await openUpload(bench, { key, fileId });
@@ -168,7 +172,7 @@ async function completeIngest(
   const expectedEtag = await multipartEtag(md5);
   await claim("complete");
   try {
-    await wasabi.completeProven(key, uploadId, parts, { sizeBytes, etag: expectedEtag });
+    await wasabi.completeNew(key, uploadId, parts, { sizeBytes, etag: expectedEtag });
   } catch (error) {
     throw incomplete(error);
   }

@@ -268,7 +268,7 @@ test("an original that is replaced between HEAD and copy is copied whole, as the
   await pipeline.notice(upload);
   const asset = await pipeline.drive(({ state }) => state !== "received");
   expect(asset).toMatchObject({ state: "archived", original: { sizeBytes } });
-  expect((await pipeline.events("StepDeferred"))[0]?.detail).toMatchObject({ code: "ETAG_MISMATCH" });
+  expect((await pipeline.events("StepDeferred"))[0]?.detail).toMatchObject({ code: "SOURCE_CHANGED" });
   const { body } = await wasabi.getRange(key, { from: 0, to: sizeBytes - 1, ifMatch: asset.original?.etag ?? "" });
   expect(new Uint8Array(await new Response(body).arrayBuffer())).toEqual(v2.bytes);
   await expectNoUploadLeft(pipeline);

@@ -4,7 +4,6 @@ import type { CommandOf } from "../../schemas/command.ts";
 import { originalKey } from "../../schemas/key.ts";
 import {
   bench,
-  bodyOf,
   config,
   content,
   env,
@@ -53,56 +52,102 @@ test("an original in place is proven by size; one that is missing is waited for;
   expect((await run(other, archiveOriginal)).facts).toMatchObject([{ type: "StepFailed", code: "SIZE_MISMATCH" }]);
 });
 
-/** The local S3 has no UploadPartCopy: its part is read and written instead, pinned to the version all the same. */
-const copyPart: typeof wasabi.copyPart = async (key, uploadId, { n, from, sizeBytes, source: { key: of, etag } }) => {
-  const { body } = await wasabi.getRange(of, { from, to: from + sizeBytes - 1, ifMatch: etag });
-  const read = new Uint8Array(await new Response(body).arrayBuffer());
-  return wasabi.uploadPart(key, uploadId, { n, sizeBytes, body: bodyOf(read) });
+const readBack = async (key: string) => {
+  const found = await wasabi.head(key);
+  if (found === null) return null;
+  const { body } = await wasabi.getRange(key, { from: 0, to: found.sizeBytes - 1, ifMatch: found.etag });
+  return hash("SHA-256", new Uint8Array(await new Response(body).arrayBuffer()));
 };
 
-test("a large original is copied by parts; one that is replaced meanwhile starts over", async () => {
-  const bytes = content(partSizeBytes * 2 + 10);
-  const sourceKey = `inbox/${newFileId()}.mov`;
+/** Parts as small as S3 takes, of any size of object. */
+const smallCopies = {
+  ...bench,
+  config: { ...config, policy: { ...config.policy, transferPartBytes: partSizeBytes } },
+};
+
+test("an original elsewhere in the bucket is copied to its canonical key by parts, once", async () => {
+  const bytes = content(2 * partSizeBytes + 10);
+  const sourceKey = `inbox/${newFileId()} +ü.mov`;
   await putOriginal(sourceKey, bytes);
   const command = archiveCommand(bytes.length, sourceKey);
-  const policy = { ...config.policy, singleCopyBytes: partSizeBytes, transferPartBytes: partSizeBytes };
-  const workbench = { ...bench, config: { ...config, policy }, wasabi: { ...wasabi, copyPart } };
-
-  const small = { ...workbench, wasabi: { ...workbench.wasabi, head: (key: string) => wasabi.head(key) } };
-  const otherVersion: typeof wasabi.copyPart = (key, uploadId, part) =>
-    copyPart(key, uploadId, { ...part, source: { ...part.source, etag: "0".repeat(32) } });
-  const replaced = await runStages(
-    command,
-    archiveOriginal,
-    {},
-    { ...small, wasabi: { ...wasabi, copyPart: otherVersion } },
-  );
-  expect(replaced.facts).toMatchObject([{ type: "StepDeferred", code: "SOURCE_CHANGED", startOver: true, parts: [1] }]);
-  expect(await wasabi.head(command.key)).toBeNull();
-  await wasabi.abortMultipart(command.key, replaced.plan?.uploadId ?? "");
-
-  const { facts, calls, plan } = await runStages(command, archiveOriginal, {}, workbench);
-  expect(plan).toMatchObject({ tier: "wasabi", parts: 1, partsPerMessage: 6 });
+  const { facts, calls, plan } = await runStages(command, archiveOriginal, {}, smallCopies);
+  expect(plan).toMatchObject({ tier: "wasabi", parts: 1, pin: { name: "etag" } });
   expect(facts.at(-1)).toMatchObject({ type: "OriginalArchived", sizeBytes: bytes.length, sha256: null });
   expect(calls).toContain("claim complete");
-  const copy = await wasabi.head(command.key);
-  const { body } = await wasabi.getRange(command.key, { from: 0, to: bytes.length - 1, ifMatch: copy?.etag ?? "" });
-  expect(await hash("SHA-256", new Uint8Array(await new Response(body).arrayBuffer()))).toBe(
-    await hash("SHA-256", bytes),
-  );
+  expect(await readBack(command.key)).toBe(await hash("SHA-256", bytes));
   expect(await notedUploads(command.key)).toEqual([]);
+  // Whoever completes it once more, or begins once more, finds it there, also when its source is gone.
+  await wasabi.remove(sourceKey);
+  const { uploadId = "" } = plan ?? {};
+  const pin = plan?.pin ?? null;
+  const complete = { type: "complete", uploadId, partSizeBytes, pin, midstate: null } as const;
+  expect((await run({ ...command, stage: complete }, archiveOriginal)).facts).toEqual([facts.at(-1)]);
+  expect((await run(command, archiveOriginal)).facts).toEqual([facts.at(-1)]);
+}, 120_000);
+
+/** The local S3 refuses the condition on a copied part, so that it copies whatever lies at the source, as Ceph does. */
+test.each(["another size", "the same size"])(
+  "a source that is replaced by one of %s while it is copied never shows",
+  async (size) => {
+    const bytes = content(2_000);
+    const sourceKey = `inbox/${newFileId()}.mov`;
+    await putOriginal(sourceKey, bytes);
+    const command = archiveCommand(bytes.length, sourceKey);
+    const other = size === "the same size" ? bytes.toReversed() : content(3_000);
+    const copyPart: typeof wasabi.copyPart = async (key, uploadId, part) => {
+      await putOriginal(sourceKey, other);
+      return wasabi.copyPart(key, uploadId, part);
+    };
+    const { facts, plan } = await runStages(
+      command,
+      archiveOriginal,
+      {},
+      { ...smallCopies, wasabi: { ...wasabi, copyPart } },
+    );
+    expect(facts.at(-1)).toMatchObject({ type: "StepDeferred", code: "SOURCE_CHANGED", startOver: true });
+    expect(await wasabi.head(command.key)).toBeNull();
+    await wasabi.abortMultipart(command.key, plan?.uploadId ?? "");
+  },
+);
+
+test("a store that honours the condition tells of the replaced source at once", async () => {
+  const sourceKey = `inbox/${newFileId()}.mov`;
+  await putOriginal(sourceKey, content(2_000));
+  const copyPart = () => Promise.reject(new StoreFailure("ETAG_MISMATCH", "412"));
+  const workbench = { ...smallCopies, wasabi: { ...wasabi, copyPart } };
+  const { facts, plan } = await runStages(archiveCommand(2_000, sourceKey), archiveOriginal, {}, workbench);
+  expect(facts).toMatchObject([{ type: "StepDeferred", code: "SOURCE_CHANGED", startOver: true, parts: [1] }]);
+  await wasabi.abortMultipart(plan?.tier === "wasabi" ? plan.key : "", plan?.uploadId ?? "");
 });
 
-test("an original elsewhere in the bucket is copied to its canonical key, once", async () => {
-  const sourceKey = `inbox/${newFileId()} +ü.mov`;
-  const etag = await putOriginal(sourceKey, content(2_000));
-  const command = archiveCommand(2_000, sourceKey);
-  const first = await run(command, archiveOriginal);
-  expect(first.facts).toMatchObject([{ type: "OriginalArchived", key: command.key, sizeBytes: 2_000 }]);
-  expect(first.calls).toContain("claim complete");
-  await wasabi.remove(sourceKey);
-  expect((await run(command, archiveOriginal)).facts).toEqual(first.facts);
-  expect(etag).not.toBe("");
+test("what else lies at an original's key is a failure, and is never overwritten", async () => {
+  const stranger = content(1_234);
+  const sourceKey = `inbox/${newFileId()}.mov`;
+  await putOriginal(sourceKey, content(2_000));
+  const copied = archiveCommand(2_000, sourceKey);
+  const ingested = await ingestCommand(content(2_000), null);
+  const refused = [{ type: "StepFailed", code: "CONFLICT" }];
+  for (const key of [copied.key, ingested.key]) await putOriginal(key, stranger);
+  expect((await runStages(copied, archiveOriginal)).facts).toMatchObject(refused);
+  expect((await runStages(ingested, ingestOriginal)).facts).toMatchObject(refused);
+  for (const key of [copied.key, ingested.key]) expect(await readBack(key)).toBe(await hash("SHA-256", stranger));
+});
+
+test.each([
+  ["of another size", content(1_999)],
+  ["of the same size", content(2_000).toReversed()],
+])("an object %s that comes to the key during the transfer is not overwritten either", async (_name, stranger) => {
+  const command = await ingestCommand(content(2_000), null);
+  const uploadPart: typeof wasabi.uploadPart = async (key, uploadId, part) => {
+    const etag = await wasabi.uploadPart(key, uploadId, part);
+    await putOriginal(key, stranger);
+    return etag;
+  };
+  const workbench = { ...smallParts, wasabi: { ...wasabi, uploadPart } };
+  const { facts, plan } = await runStages(command, ingestOriginal, {}, workbench);
+  expect(facts.at(-1)).toMatchObject({ type: "StepFailed", code: "CONFLICT" });
+  expect(await readBack(command.key)).toBe(await hash("SHA-256", stranger));
+  await wasabi.abortMultipart(command.key, plan?.uploadId ?? "");
 });
 
 async function ingestCommand(bytes: Uint8Array<ArrayBuffer>, sha256: string | null) {

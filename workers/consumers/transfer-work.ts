@@ -91,9 +91,9 @@ export function unmoved(failure: unknown, { awaited }: Workbench, facts: Facts):
   });
 }
 
-/** Of a completion: an upload that is lost, or that holds other bytes than were told, begins anew. */
+/** Of a completion: an upload that is lost, or that holds other bytes than were told, starts over. */
 export function incomplete(failure: unknown): unknown {
   if (!(failure instanceof StoreFailure)) return failure;
-  const again = failure.code === "UPLOAD_LOST" || failure.code === "CHECKSUM_MISMATCH";
+  const again = startsOver.has(failure.code) || failure.code === "CHECKSUM_MISMATCH";
   return again ? new ToldFailure(failure, { startOver: true }) : failure;
 }

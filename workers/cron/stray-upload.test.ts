@@ -55,6 +55,34 @@ test("a stray is aborted when two complete listings have shown it, with one aler
   expect(await causes()).toEqual([]);
 });
 
+test.each([true, false])("a stray with an odd name is aborted under its own key (encoding said: %s)", async (said) => {
+  const stub = openWasabiStub();
+  const events = listen();
+  stub.saysEncoding = said;
+  const { upload, door } = await seedProxy({ placed: false });
+  const asset = await door.view();
+  if (asset === null) throw new Error("there is no asset");
+  await publishAsset(env.CATALOGUE, asset);
+  const odd = (name: string) => originalKey({ ...upload, fileName: name });
+  stub.uploads = ["Ä b+c%20 &d.mov", "100%.mov", "a%41.mov"].map((name) => old(odd(name), name));
+  for (const hour of [0, 1]) await sweep(hour);
+  expect(stub.uploads).toEqual([]);
+  expect(events.filter((event) => event === "stray-uploads.aborted")).toHaveLength(3);
+});
+
+test("one that the next listing still shows was not aborted, whatever the answer", async () => {
+  const stub = openWasabiStub();
+  const events = listen();
+  const stays = old(proxyOf("stray-0008"), "stays");
+  stub.uploads = [stays];
+  const deaf = { ...wasabi, abortMultipart: async () => undefined };
+  for (const hour of [0, 1, 2]) await sweepStrayUploads(env, deaf, startMs + hour * hourMs);
+  expect(events).toEqual(["stray-uploads.swept", "stray-uploads.swept"]);
+  expect(await listAlerts(env.CATALOGUE, 100)).toMatchObject([
+    { cause: "stray-uploads", message: expect.stringContaining("0 of them were aborted") },
+  ]);
+});
+
 test("it lists once an hour, however often it is called", async () => {
   const stub = openWasabiStub();
   for (let minute = 0; minute <= 60; minute += 1) await sweep(minute / 60);

@@ -55,7 +55,7 @@ export async function sweepStrayUploads(
     env,
     old.filter(({ uploadId }) => seenBefore.has(uploadId)),
   );
-  const aborted = await abort(wasabi, strays.slice(0, limits.abortsAtOnce));
+  const aborted = await abort(env, wasabi, strays.slice(0, limits.abortsAtOnce), now);
   if (strays.length === 0) {
     await clearAlert(env.CATALOGUE, strayCause, now);
     return;
@@ -95,7 +95,11 @@ export function pastGrace(uploads: readonly ListedUpload[], beforeMs: number): L
 }
 
 /** Whose it would be. @returns null for a key that is none of ours, which somebody else answers for. */
-function ownerOf({ key }: ListedUpload): { fileId: string; isOriginal: boolean } | null {
+function ownerOf({ key, otherKey }: ListedUpload) {
+  return ownerOfKey(key) ?? (otherKey === undefined ? null : ownerOfKey(otherKey));
+}
+
+function ownerOfKey(key: string): { fileId: string; isOriginal: boolean } | null {
   const proxy = parseProxyKey(key);
   if (proxy !== null) return { fileId: proxy.fileId, isOriginal: false };
   const original = parseOriginalKey(key);
@@ -123,19 +127,28 @@ async function unknown(env: Env, uploads: readonly ListedUpload[]): Promise<List
   return strays;
 }
 
-/** @returns how many; one that resists is found again by the next sweep */
-async function abort(wasabi: WasabiStore, strays: readonly ListedUpload[]): Promise<number> {
-  let aborted = 0;
-  for (const { key, uploadId, initiatedAt } of strays) {
+/**
+ * A store calls an upload gone that it never had, as under a wrong key: only what another listing no longer shows counts.
+ * @returns how many; one that resists is found again by the next sweep
+ */
+async function abort(env: Env, wasabi: WasabiStore, strays: readonly ListedUpload[], now: string): Promise<number> {
+  const tried: ListedUpload[] = [];
+  for (const stray of strays) {
+    const { key, otherKey, uploadId } = stray;
     try {
       await wasabi.abortMultipart(key, uploadId);
-      aborted += 1;
-      log({ event: "stray-uploads.aborted", key, initiatedAt });
+      if (otherKey !== undefined) await wasabi.abortMultipart(otherKey, uploadId);
+      tried.push(stray);
     } catch (error) {
       log({ event: "upload.abort-failed", key }, error);
     }
   }
-  return aborted;
+  const left = tried.length === 0 ? null : await listAll(env, wasabi, now);
+  if (left === null) return 0;
+  const shown = new Set(left.map(({ uploadId }) => uploadId));
+  const aborted = tried.filter(({ uploadId }) => !shown.has(uploadId));
+  for (const { key, initiatedAt } of aborted) log({ event: "stray-uploads.aborted", key, initiatedAt });
+  return aborted.length;
 }
 
 async function raise(env: Env, alert: Parameters<typeof raiseAlert>[1], now: string): Promise<void> {

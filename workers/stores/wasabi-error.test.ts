@@ -27,7 +27,7 @@ test.each([
   [401, null, "WASABI_FORBIDDEN", false],
   [403, null, "WASABI_FORBIDDEN", false],
   [403, "SomethingNew", "WASABI_FORBIDDEN", false],
-  [404, null, "ORIGINAL_MISSING", true],
+  [404, null, "WASABI_UNAVAILABLE", true],
   [412, null, "ETAG_MISMATCH", true],
   [416, null, "RANGE_NOT_SATISFIABLE", false],
   [400, null, "BAD_REQUEST", false],
@@ -43,6 +43,12 @@ test("whoever is refused is told to check the keys; whoever is throttled is not"
     "Wasabi answered 403 AccessDenied to a PUT. Check the keys, the bucket and its policy.",
   );
   expect(told("RequestRateLimitExceeded")).toBe("Wasabi answered 403 RequestRateLimitExceeded to a PUT.");
+});
+
+test("a bucket that is not there is named", () => {
+  const answer = { status: 404, code: "NoSuchBucket", bucket: "archive", retryAfterMs: null };
+  const { code, message } = classifyWasabiError("a HEAD", answer);
+  expect([code, message]).toEqual(["WASABI_FORBIDDEN", expect.stringContaining('no bucket "archive"')]);
 });
 
 test("bodies that are not S3 errors have no code", () => {

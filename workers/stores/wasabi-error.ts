@@ -28,12 +28,20 @@ export interface ErrorAnswer {
   /** From the XML body; null when there is none, as in every answer to a HEAD. */
   code: string | null;
   retryAfterMs: number | null;
+  /** What was asked; named where there is no such bucket. */
+  bucket?: string;
 }
 
 /** @param operation what was asked, in words; never an address, which may be signed */
-export function classifyWasabiError(operation: string, { status, code, retryAfterMs }: ErrorAnswer): StoreFailure {
+export function classifyWasabiError(operation: string, answer: ErrorAnswer): StoreFailure {
+  const { status, code, retryAfterMs, bucket } = answer;
   const meaning = (code === null ? null : judged("s3Code", code)) ?? judged("s3Status", status);
   const told = code === null ? `${status}` : `${status} ${code}`;
-  const advice = meaning === "WASABI_FORBIDDEN" ? " Check the keys, the bucket and its policy." : "";
+  const advice = meaning === "WASABI_FORBIDDEN" ? ` ${check(code, bucket)}` : "";
   return new StoreFailure(meaning, `Wasabi answered ${told} to ${operation}.${advice}`, { retryAfterMs });
 }
+
+const check = (code: string | null, bucket: string | undefined) =>
+  code === "NoSuchBucket" && bucket !== undefined
+    ? `There is no bucket "${bucket}" here: check WASABI_BUCKET, WASABI_REGION and WASABI_ENDPOINT.`
+    : "Check the keys, the bucket and its policy.";

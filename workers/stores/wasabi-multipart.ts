@@ -10,7 +10,7 @@ import {
   drop,
   etagOf,
   refusalOf,
-  s3Client,
+  sendConditional,
   sendOrThrow,
   sendSigned,
   transferTimeoutMs,
@@ -21,6 +21,8 @@ export interface MultipartUpload {
   key: string;
   uploadId: string;
 }
+
+export type PartList = readonly { n: number; etag: string }[];
 
 export interface PartBody {
   n: number;
@@ -48,13 +50,14 @@ const partUrl = (config: WasabiConfig, upload: MultipartUpload, n: number) =>
   `${objectUrl(config, upload.key)}?partNumber=${n}&uploadId=${encodeURIComponent(upload.uploadId)}`;
 
 const Created = z.object({ InitiateMultipartUploadResult: z.object({ UploadId: z.string().min(1) }) });
-const Completed = z.object({ CompleteMultipartUploadResult: z.object({ ETag: z.string().min(1) }) });
+/** Its ETag may be empty; the object itself has it. */
+const Completed = z.object({ CompleteMultipartUploadResult: z.union([z.string(), z.looseObject({})]) });
 const CopiedPart = z.object({ CopyPartResult: z.object({ ETag: z.string().min(1) }) });
 
 /** @returns the upload's id: record it before the first part, because Wasabi bills the parts of what is abandoned */
 export async function createMultipart(config: WasabiConfig, key: string, contentType: string): Promise<string> {
   const operation = "the creation of an upload";
-  const response = await sendOrThrow(s3Client(config), {
+  const response = await sendOrThrow(config, {
     operation,
     method: "POST",
     url: `${objectUrl(config, key)}?uploads`,
@@ -67,7 +70,7 @@ export async function createMultipart(config: WasabiConfig, key: string, content
 /** @returns the part's ETag */
 export async function uploadPart(config: WasabiConfig, upload: MultipartUpload, part: PartBody): Promise<string> {
   const operation = "a part";
-  const response = await sendOrThrow(s3Client(config), {
+  const response = await sendOrThrow(config, {
     operation,
     method: "PUT",
     url: partUrl(config, upload, part.n),
@@ -79,48 +82,72 @@ export async function uploadPart(config: WasabiConfig, upload: MultipartUpload, 
   return etagOf(operation, response.headers);
 }
 
-/** Copies a range inside the bucket as one part, from the very version named. @returns the part's ETag */
+/**
+ * Copies a range inside the bucket as one part, from the version named. Some stores read whatever version lies there now: look
+ * at the source again before the copy counts.
+ * @returns the part's ETag
+ */
 export async function copyPart(config: WasabiConfig, upload: MultipartUpload, part: PartCopy): Promise<string> {
   const operation = "the copy of a part";
-  const response = await sendOrThrow(s3Client(config), {
+  const request = {
     operation,
     method: "PUT",
     url: partUrl(config, upload, part.n),
     headers: {
       "x-amz-copy-source": `/${config.bucket}/${encodeKey(part.source.key)}`,
       "x-amz-copy-source-range": `bytes=${part.from}-${part.from + part.sizeBytes - 1}`,
-      "x-amz-copy-source-if-match": `"${part.source.etag}"`,
     },
     timeoutMs: copyPartTimeoutMs,
-  });
+  } as const;
+  const response = await sendConditional(config, request, { "x-amz-copy-source-if-match": `"${part.source.etag}"` });
   return bareEtag(
     answerOf(operation, CopiedPart, await answerText(operation, response, copyPartTimeoutMs)).CopyPartResult.ETag,
   );
 }
 
 /**
- * @returns the object's ETag
+ * @param options.onlyNew refuses to replace (ETAG_MISMATCH) where the store can
  * @throws StoreFailure UPLOAD_LOST when there is no such upload: it was aborted, or an earlier try has completed it
  */
 export async function completeMultipart(
   config: WasabiConfig,
   upload: MultipartUpload,
-  parts: readonly { n: number; etag: string }[],
-): Promise<string> {
+  parts: PartList,
+  { onlyNew = false }: { onlyNew?: boolean } = {},
+): Promise<void> {
   const operation = "the completion of an upload";
-  const response = await sendOrThrow(s3Client(config), {
+  const request = {
     operation,
     method: "POST",
     url: uploadUrl(config, upload),
     headers: { "content-type": "application/xml" },
     body: completionBody(parts),
     timeoutMs: completeTimeoutMs,
-  });
-  const answer = answerOf(operation, Completed, await answerText(operation, response, completeTimeoutMs));
-  return bareEtag(answer.CompleteMultipartUploadResult.ETag);
+  } as const;
+  const response = onlyNew
+    ? await sendConditional(config, request, { "if-none-match": "*" })
+    : await sendOrThrow(config, request);
+  answerOf(operation, Completed, await answerText(operation, response, completeTimeoutMs));
 }
 
-export function completionBody(parts: readonly { n: number; etag: string }[]): string {
+/** Ceph names the key. */
+const saysGone: readonly (string | null)[] = ["NoSuchUpload", "NoSuchKey"];
+
+/** True only when S3 itself says that there is no such upload: it was completed or aborted. */
+export async function isUploadGone(config: WasabiConfig, upload: MultipartUpload): Promise<boolean> {
+  const operation = "a listing of parts";
+  const response = await sendSigned(config, {
+    operation,
+    method: "GET",
+    url: `${uploadUrl(config, upload)}&max-parts=1`,
+    timeoutMs: shortTimeoutMs,
+  });
+  if (response.status === 404) return saysGone.includes(errorCode(await answerText(operation, response)));
+  await drop(response);
+  return false;
+}
+
+export function completionBody(parts: PartList): string {
   const escaped = (text: string) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const list = parts.map(({ n, etag }) => `<Part><PartNumber>${n}</PartNumber><ETag>"${escaped(etag)}"</ETag></Part>`);
   return `<CompleteMultipartUpload>${list.join("")}</CompleteMultipartUpload>`;
@@ -128,14 +155,14 @@ export function completionBody(parts: readonly { n: number; etag: string }[]): s
 
 /** An upload that is gone counts as aborted. */
 export async function abortMultipart(config: WasabiConfig, upload: MultipartUpload): Promise<void> {
-  const response = await sendSigned(s3Client(config), {
+  const response = await sendSigned(config, {
     operation: "the abortion of an upload",
     method: "DELETE",
     url: uploadUrl(config, upload),
     timeoutMs: shortTimeoutMs,
   });
   if (response.ok) return drop(response);
-  const failure = await refusalOf("the abortion of an upload", response);
+  const failure = await refusalOf(config, "the abortion of an upload", response);
   if (failure.code !== "UPLOAD_LOST" && failure.code !== "ORIGINAL_MISSING") throw failure;
 }
 

@@ -3,17 +3,8 @@ import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { StoreFailure } from "./store-failure.ts";
 import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
-import {
-  answerText,
-  drop,
-  etagOf,
-  refusalOf,
-  s3Client,
-  sendOrThrow,
-  sendSigned,
-  transferTimeoutMs,
-} from "./wasabi-request.ts";
-import { encodeKey, objectUrl } from "./wasabi-url.ts";
+import { answerText, drop, etagOf, refusalOf, sendOrThrow, sendSigned, transferTimeoutMs } from "./wasabi-request.ts";
+import { objectUrl } from "./wasabi-url.ts";
 
 export interface ArchivedObject {
   sizeBytes: number;
@@ -46,42 +37,46 @@ export interface ArchivedRange {
 }
 
 const shortTimeoutMs = 30_000;
-const copyTimeoutMs = 10 * 60_000;
-
-/** S3 copies at most this much in one request; above, by parts. */
-export const largestSingleCopyBytes = 5 * 1024 ** 3;
 
 /**
- * @returns null when there is no such object
+ * @returns null when S3 says that there is no such object
  * @throws StoreFailure WASABI_UNAVAILABLE, WASABI_FORBIDDEN
  */
 export async function headObject(config: WasabiConfig, key: string): Promise<ArchivedObject | null> {
   const operation = "a HEAD";
-  const response = await sendSigned(s3Client(config), {
+  const response = await sendSigned(config, {
     operation,
     method: "HEAD",
     url: objectUrl(config, key),
     timeoutMs: shortTimeoutMs,
   });
-  if (response.status === 404) return null;
-  if (!response.ok) throw await explainHead(config, key, response);
+  if (!response.ok) {
+    const failure = await explainHead(config, key, response);
+    if (failure.code === "ORIGINAL_MISSING") return null;
+    throw failure;
+  }
   const sizeBytes = Number(response.headers.get("content-length") ?? Number.NaN);
   if (!Number.isSafeInteger(sizeBytes))
     throw new StoreFailure(codeOf("s3Answer", "no size"), "Wasabi's HEAD has no size.");
   return { sizeBytes, etag: etagOf(operation, response.headers) };
 }
 
-/** A HEAD has no body, and a 403 is either a refusal or a rate limit: a GET of one byte tells which. */
+/**
+ * A HEAD has no body: a 403 is either a refusal or a rate limit, and a 404 of a missing object looks like that of a wrong bucket
+ * or address. A GET of one byte tells which.
+ */
 async function explainHead(config: WasabiConfig, key: string, refused: Response): Promise<StoreFailure> {
-  if (refused.status !== 403) return refusalOf("a HEAD", refused);
+  if (refused.status !== 403 && refused.status !== 404) return refusalOf(config, "a HEAD", refused);
   const asked = await probe(config, key);
-  if (!asked.ok) return refusalOf("a HEAD", asked);
-  await drop(asked);
-  return classifyWasabiError("a HEAD", { status: 503, code: null, retryAfterMs: null });
+  if (asked.ok) {
+    await drop(asked);
+    return classifyWasabiError("a HEAD", { status: 503, code: null, retryAfterMs: null });
+  }
+  return refusalOf(config, "a HEAD", asked);
 }
 
 const probe = (config: WasabiConfig, key: string) =>
-  sendSigned(s3Client(config), {
+  sendSigned(config, {
     operation: "a GET of one byte",
     method: "GET",
     url: objectUrl(config, key),
@@ -89,7 +84,7 @@ const probe = (config: WasabiConfig, key: string) =>
     timeoutMs: shortTimeoutMs,
   });
 
-/** True only when S3 itself says that this key is gone. A bare 404 also comes from a wrong bucket or address. */
+/** True only when S3 itself says that this key is gone. */
 export async function isProvenMissing(config: WasabiConfig, key: string): Promise<boolean> {
   const response = await probe(config, key);
   if (response.status === 404) return errorCode(await answerText("a GET of one byte", response)) === "NoSuchKey";
@@ -108,7 +103,7 @@ function rangeOf(headers: Headers): (ByteRange & { totalBytes: number }) | null 
  */
 export async function getRange(config: WasabiConfig, key: string, wanted: VersionedRange): Promise<ArchivedRange> {
   const operation = "a ranged GET";
-  const response = await sendOrThrow(s3Client(config), {
+  const response = await sendOrThrow(config, {
     operation,
     method: "GET",
     url: objectUrl(config, key),
@@ -144,7 +139,7 @@ export async function putObject(
   options: PutOptions,
 ): Promise<string> {
   const operation = "a PUT";
-  const response = await sendOrThrow(s3Client(config), {
+  const response = await sendOrThrow(config, {
     operation,
     method: "PUT",
     url: objectUrl(config, key),
@@ -157,35 +152,14 @@ export async function putObject(
   return etagOf(operation, response.headers);
 }
 
-/** Copies up to 5 GiB inside the bucket, from the very version named. S3 may answer 200 with an error inside. */
-export async function copyWhole(
-  config: WasabiConfig,
-  from: { key: string; etag: string },
-  toKey: string,
-): Promise<void> {
-  const operation = "a server-side copy";
-  const response = await sendOrThrow(s3Client(config), {
-    operation,
-    method: "PUT",
-    url: objectUrl(config, toKey),
-    headers: {
-      "x-amz-copy-source": `/${config.bucket}/${encodeKey(from.key)}`,
-      "x-amz-copy-source-if-match": `"${from.etag}"`,
-    },
-    timeoutMs: copyTimeoutMs,
-  });
-  const code = errorCode(await answerText(operation, response, copyTimeoutMs));
-  if (code !== null) throw classifyWasabiError(operation, { status: 500, code, retryAfterMs: null });
-}
-
 /** Gone already counts as done. */
 export async function deleteObject(config: WasabiConfig, key: string): Promise<void> {
-  const response = await sendSigned(s3Client(config), {
+  const response = await sendSigned(config, {
     operation: "a DELETE",
     method: "DELETE",
     url: objectUrl(config, key),
     timeoutMs: shortTimeoutMs,
   });
-  if (!response.ok && response.status !== 404) throw await refusalOf("a DELETE", response);
+  if (!response.ok && response.status !== 404) throw await refusalOf(config, "a DELETE", response);
   await drop(response);
 }

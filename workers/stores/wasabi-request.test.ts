@@ -10,7 +10,7 @@ const refusal = (status: number, text: string, breaksOff: boolean) => {
       else controller.close();
     },
   });
-  return refusalOf("a GET", new Response(body, { status }));
+  return refusalOf({ bucket: "archive" }, "a GET", new Response(body, { status }));
 };
 
 test.each([403, 404, 400])("a %i whose body breaks off is tried again", async (status) => {
@@ -26,5 +26,8 @@ test("whole, it means what it says, and without a body what its status says", as
   expect(await refusal(403, "<Error><Code>AccessDenied</Code></Error>", false)).toMatchObject({
     code: "WASABI_FORBIDDEN",
   });
-  expect(await refusal(404, "", false)).toMatchObject({ code: "ORIGINAL_MISSING" });
+  expect(await refusal(404, "<Error><Code>NoSuchKey</Code></Error>", false)).toMatchObject({
+    code: "ORIGINAL_MISSING",
+  });
+  expect(await refusal(404, "", false)).toMatchObject({ code: "WASABI_UNAVAILABLE" });
 });

@@ -19,16 +19,27 @@ export interface WasabiRequest {
   signal?: AbortSignal | undefined;
 }
 
-export function s3Client(config: WasabiConfig): AwsClient {
-  return new AwsClient({
-    accessKeyId: config.accessKeyId,
-    secretAccessKey: config.secretAccessKey,
-    region: config.region,
-    service: "s3",
-    // A repeated request would send a body that has been read already.
-    retries: 0,
-  });
+function s3Client({ accessKeyId, secretAccessKey, region }: WasabiConfig): AwsClient {
+  // A repeated request would send a body that has been read already.
+  return new AwsClient({ accessKeyId, secretAccessKey, region, service: "s3", retries: 0 });
 }
+
+/** The platform may drop or rewrite any other header on its way, and the signature would no longer hold. */
+const isSigned = (name: string) => name.startsWith("x-amz-");
+
+async function signedRequest(config: WasabiConfig, { method, url, headers = {}, body }: WasabiRequest) {
+  const all = Object.entries({ "x-amz-content-sha256": "UNSIGNED-PAYLOAD", ...headers });
+  const request = await s3Client(config).sign(url, {
+    method,
+    headers: Object.fromEntries(all.filter(([name]) => isSigned(name))),
+    ...(body === undefined ? {} : { body }),
+    redirect: "manual",
+  });
+  for (const [name, value] of all) if (!isSigned(name)) request.headers.set(name, value);
+  return request;
+}
+
+type Bucket = Pick<WasabiConfig, "bucket">;
 
 const longestAnswer = 64 * 1024;
 const answerTimeoutMs = 30_000;
@@ -48,24 +59,42 @@ export async function answerText(
 }
 
 /** @returns the answer, whatever its status @throws StoreFailure WASABI_UNAVAILABLE when there was none in time */
-export async function sendSigned(client: AwsClient, request: WasabiRequest): Promise<Response> {
-  const { operation, method, url, headers, body, timeoutMs, signal } = request;
-  const signed = await client.sign(url, {
-    method,
-    headers: { "x-amz-content-sha256": "UNSIGNED-PAYLOAD", ...headers },
-    ...(body === undefined ? {} : { body }),
-    redirect: "manual",
-  });
+export async function sendSigned(config: WasabiConfig, request: WasabiRequest): Promise<Response> {
+  const { operation, timeoutMs, signal } = request;
   try {
-    return await fetchWithin(signed, { timeoutMs, signal });
+    return await fetchWithin(await signedRequest(config, request), { timeoutMs, signal });
   } catch (cause) {
     if (cause instanceof StoreFailure) throw cause;
     throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi did not answer to ${operation}.`, { cause });
   }
 }
 
+/** @throws StoreFailure for every status but 2xx */
+export async function sendOrThrow(config: WasabiConfig, request: WasabiRequest): Promise<Response> {
+  const response = await sendSigned(config, request);
+  if (response.ok) return response;
+  throw await refusalOf(config, request.operation, response);
+}
+
+/**
+ * With a condition where the store knows it. Some ignore it and some refuse it (NotImplemented), so that nothing may rest on
+ * it alone: whoever asks looks before and after.
+ */
+export async function sendConditional(
+  config: WasabiConfig,
+  request: WasabiRequest & { body?: string },
+  condition: Record<string, string>,
+): Promise<Response> {
+  const { operation, headers } = request;
+  const response = await sendSigned(config, { ...request, headers: { ...headers, ...condition } });
+  if (response.ok) return response;
+  const text = await answerText(operation, response);
+  if (errorCode(text) === "NotImplemented") return sendOrThrow(config, request);
+  throw refusalSaid(config, operation, response, text);
+}
+
 /** A refusal that breaks off is none: by its status alone, throttling (403) would count as wrong keys, for good. */
-export async function refusalOf(operation: string, response: Response): Promise<StoreFailure> {
+export async function refusalOf(config: Bucket, operation: string, response: Response): Promise<StoreFailure> {
   let body: string;
   try {
     body = await answerText(operation, response);
@@ -73,18 +102,12 @@ export async function refusalOf(operation: string, response: Response): Promise<
     if (cause instanceof StoreFailure) return cause;
     throw cause;
   }
-  return classifyWasabiError(operation, {
-    status: response.status,
-    code: errorCode(body),
-    retryAfterMs: retryAfterMs(response.headers, Date.now()),
-  });
+  return refusalSaid(config, operation, response, body);
 }
 
-/** @throws StoreFailure for every status but 2xx */
-export async function sendOrThrow(client: AwsClient, request: WasabiRequest): Promise<Response> {
-  const response = await sendSigned(client, request);
-  if (response.ok) return response;
-  throw await refusalOf(request.operation, response);
+function refusalSaid({ bucket }: Bucket, operation: string, { status, headers }: Response, body: string): StoreFailure {
+  const code = errorCode(body);
+  return classifyWasabiError(operation, { status, code, bucket, retryAfterMs: retryAfterMs(headers, Date.now()) });
 }
 
 export async function drop(response: Response): Promise<void> {

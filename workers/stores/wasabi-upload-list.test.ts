@@ -36,6 +36,14 @@ test.each([
   expect(after).toBeNull();
 });
 
+test("a key that may be encoded without saying so is kept as both", () => {
+  const { uploads } = readPage(page(upload("originals/%C3%84%20b%2Bc", "1") + upload("originals/%E0", "2")));
+  expect(uploads.map(({ key, otherKey }) => [key, otherKey])).toEqual([
+    ["originals/Ä b+c", "originals/%C3%84%20b%2Bc"],
+    ["originals/%E0", undefined],
+  ]);
+});
+
 test("a page that goes on says where", () => {
   const next = "<NextKeyMarker>originals/b</NextKeyMarker><NextUploadIdMarker>2</NextUploadIdMarker>";
   expect(readPage(page(next + upload("originals/a", "1"), "true")).after).toEqual({

@@ -7,10 +7,12 @@ import { z } from "zod";
 import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { StoreFailure } from "./store-failure.ts";
-import { answerText, s3Client, sendOrThrow } from "./wasabi-request.ts";
+import { answerText, sendOrThrow } from "./wasabi-request.ts";
 
 export interface ListedUpload {
   key: string;
+  /** The key as it may be as well: some stores encode keys, since we ask for it, and do not say so. */
+  otherKey?: string;
   uploadId: string;
   /** ISO 8601, UTC. */
   initiatedAt: string;
@@ -64,7 +66,7 @@ async function listPage(config: WasabiConfig, prefix: string, after: Marker | nu
     `prefix=${encodeURIComponent(prefix)}`,
     ...(after === null ? [] : [`key-marker=${strictly(after.key)}`, `upload-id-marker=${strictly(after.uploadId)}`]),
   ];
-  const response = await sendOrThrow(s3Client(config), {
+  const response = await sendOrThrow(config, {
     operation,
     method: "GET",
     url: `${config.endpoint}/${config.bucket}?${query.join("&")}`,
@@ -80,16 +82,17 @@ export function readPage(text: string): { uploads: ListedUpload[]; after: Marker
   const parsed = Page.safeParse(xmlOf(text));
   if (!parsed.success) throw unreadable("cannot be read");
   const page = parsed.data.ListMultipartUploadsResult;
-  const plain = page.EncodingType === undefined ? (key: string) => key : decoded;
+  const isEncoded = page.EncodingType !== undefined;
   const uploads = page.Upload.map(({ Key, UploadId, Initiated }) => ({
-    key: plain(Key),
+    ...(isEncoded ? { key: decodedOrThrow(Key) } : keysOf(Key)),
     uploadId: UploadId,
     initiatedAt: new Date(Initiated).toISOString(),
   }));
   if (page.IsTruncated === "false") return { uploads, after: null };
   const { NextKeyMarker, NextUploadIdMarker } = page;
   if (!NextKeyMarker || !NextUploadIdMarker) throw unreadable("names no continuation");
-  return { uploads, after: { key: plain(NextKeyMarker), uploadId: NextUploadIdMarker } };
+  const marker = isEncoded ? decodedOrThrow(NextKeyMarker) : NextKeyMarker;
+  return { uploads, after: { key: marker, uploadId: NextUploadIdMarker } };
 }
 
 function xmlOf(text: string): unknown {
@@ -100,13 +103,24 @@ function xmlOf(text: string): unknown {
   }
 }
 
+function keysOf(text: string): Pick<ListedUpload, "key" | "otherKey"> {
+  const key = decoded(text);
+  return key === null || key === text ? { key: text } : { key, otherKey: text };
+}
+
 /** S3 writes a space as `+`, as forms do. */
-function decoded(text: string): string {
+function decoded(text: string): string | null {
   try {
     return decodeURIComponent(text.replaceAll("+", "%20"));
   } catch {
-    throw unreadable("has a key that cannot be read");
+    return null;
   }
+}
+
+function decodedOrThrow(text: string): string {
+  const key = decoded(text);
+  if (key === null) throw unreadable("has a key that cannot be read");
+  return key;
 }
 
 /** The signer and the server must agree on one spelling. */

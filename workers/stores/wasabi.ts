@@ -6,7 +6,7 @@ import type { WasabiConfig } from "./config.ts";
 import * as multipart from "./wasabi-multipart.ts";
 import * as object from "./wasabi-object.ts";
 import { presignGet, presignPart } from "./wasabi-presign.ts";
-import { completeProven } from "./wasabi-proof.ts";
+import { completeNew, completeProven, type ExpectedObject } from "./wasabi-proof.ts";
 import { listUploads } from "./wasabi-upload-list.ts";
 
 /** What a proxy is served as, and an original too: its own type is not known before it is probed. */
@@ -19,7 +19,6 @@ export function wasabiStore(config: WasabiConfig) {
     getRange: (key: string, wanted: object.VersionedRange) => object.getRange(config, key, wanted),
     put: (key: string, body: ReadableStream<Uint8Array>, options: object.PutOptions) =>
       object.putObject(config, key, body, options),
-    copy: (from: { key: string; etag: string }, toKey: string) => object.copyWhole(config, from, toKey),
     remove: (key: string) => object.deleteObject(config, key),
 
     /** @returns the upload's id */
@@ -28,14 +27,12 @@ export function wasabiStore(config: WasabiConfig) {
       multipart.uploadPart(config, { key, uploadId }, part),
     copyPart: (key: string, uploadId: string, part: multipart.PartCopy) =>
       multipart.copyPart(config, { key, uploadId }, part),
-    completeMultipart: (key: string, uploadId: string, parts: readonly { n: number; etag: string }[]) =>
+    completeMultipart: (key: string, uploadId: string, parts: multipart.PartList) =>
       multipart.completeMultipart(config, { key, uploadId }, parts),
-    completeProven: (
-      key: string,
-      uploadId: string,
-      parts: readonly { n: number; etag: string }[],
-      expected: object.ArchivedObject,
-    ) => completeProven(config, { key, uploadId }, parts, expected),
+    completeProven: (key: string, uploadId: string, parts: multipart.PartList, expected: ExpectedObject) =>
+      completeProven(config, { key, uploadId }, parts, expected),
+    completeNew: (key: string, uploadId: string, parts: multipart.PartList, expected: ExpectedObject) =>
+      completeNew(config, { key, uploadId }, parts, expected),
     abortMultipart: (key: string, uploadId: string) => multipart.abortMultipart(config, { key, uploadId }),
     listUploads: (prefix: string) => listUploads(config, prefix),
 
