@@ -91,11 +91,11 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   async history(beforeRevision: number | null, limit: number): Promise<HistoryEntry[]> {
-    return this.#store.history(beforeRevision, limit);
+    return this.#isThere() ? this.#store.history(beforeRevision, limit) : [];
   }
 
   async evidence(): Promise<Evidence[]> {
-    return this.#store.evidence();
+    return this.#isThere() ? this.#store.evidence() : [];
   }
 
   async why(terms: TermsByQuality): Promise<Why[]> {
@@ -133,15 +133,15 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   async movedParts(uploadId: string): Promise<MovedPart[]> {
-    return this.#store.transfers.moved(uploadId);
+    return this.#isThere() ? this.#store.transfers.moved(uploadId) : [];
   }
 
   async uploadedParts(uploadId: string): Promise<PartDigest[]> {
-    return this.#store.transfers.parts(uploadId);
+    return this.#isThere() ? this.#store.transfers.parts(uploadId) : [];
   }
 
   async partDigests(quality: Quality, jobId: string, range?: { first: number; last: number }): Promise<PartDigest[]> {
-    return this.#store.transfers.partsOfRendition(quality, jobId, range);
+    return this.#isThere() ? this.#store.transfers.partsOfRendition(quality, jobId, range) : [];
   }
 
   async openPart(jobId: string, lease: string, quality: Quality): Promise<PartAnswer> {
@@ -246,6 +246,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   override async alarm(): Promise<void> {
+    if (!this.#isThere()) return;
     try {
       const atMs = this.#nowMs();
       for (const timer of this.#store.dueTimers(atMs)) {
@@ -280,7 +281,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       progress: () => this.#progress,
       stamp: () => ({ atMs: this.#nowMs(), newId: hexId(12), token: hexId(16), jitter: Math.random() }),
     });
-    this.#wake();
+    if (this.#isThere()) this.#wake();
     if (decision.verdict === "applied") this.#tellChange(decision);
     return this.#result(decision);
   }
@@ -372,6 +373,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
 
   #policy() {
     return readConfig(this.env).policy;
+  }
+
+  #isThere(): boolean {
+    return this.#store.load() !== null;
   }
 
   #present() {

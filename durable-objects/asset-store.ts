@@ -1,6 +1,7 @@
 /**
- * The Asset object's tables, but for those of its uploads, and nothing else: every method is synchronous SQL, so that callers can group them in one
- * transaction. docs/storage-schema.md describes each table.
+ * The Asset object's tables, but for those of its uploads, and nothing else: every method is synchronous SQL, so that callers
+ * can group them in one transaction. They are made with the asset: until then only `load`, `isSeen` and `nextAtMs` may be
+ * called. docs/storage-schema.md describes each table.
  */
 import { type HistoryEntry, HistoryEntry as HistoryEntrySchema } from "../schemas/asset.ts";
 import { loadAssetState, type StoredAsset } from "../schemas/asset-state.ts";
@@ -9,7 +10,7 @@ import { Evidence } from "../schemas/evidence.ts";
 import type { OpVerb } from "./asset-door.ts";
 import type { EvidenceChange } from "./evidence.ts";
 import type { Timer } from "./machine/timer.ts";
-import { TransferStore } from "./transfer-store.ts";
+import { TransferStore, transferTables } from "./transfer-store.ts";
 
 const tables = [
   `CREATE TABLE IF NOT EXISTS asset (
@@ -59,16 +60,35 @@ export interface Revision {
 export class AssetStore {
   readonly transfers: TransferStore;
   readonly #sql: SqlStorage;
+  #isMade: boolean;
   #present: Revision | null | undefined;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
     this.transfers = new TransferStore(sql);
-    for (const table of tables) sql.exec(table);
+    this.#isMade = this.#hasTables();
+    // An object that an earlier build made may lack a table of this one.
+    if (this.#isMade) this.#makeTables();
+  }
+
+  /** Before the first write. A question about a file that never was must leave no database behind. */
+  make(): void {
+    if (this.#isMade) return;
+    this.#makeTables();
+    this.#isMade = true;
+  }
+
+  #hasTables(): boolean {
+    return !this.#sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'asset'").next().done;
+  }
+
+  #makeTables(): void {
+    for (const table of [...tables, ...transferTables]) this.#sql.exec(table);
   }
 
   /** The stored state; cached, as one object has one writer. Treat it as frozen. */
   load(): Revision | null {
+    if (!this.#isMade) return null;
     if (this.#present !== undefined) return this.#present;
     const row = this.#sql.exec<{ revision: number; document: string }>("SELECT revision, document FROM asset").next();
     this.#present = row.done ? null : { state: loadAssetState(row.value.document), revision: row.value.revision };
@@ -88,10 +108,11 @@ export class AssetStore {
   /** After a transaction that was rolled back. */
   forget(): void {
     this.#present = undefined;
+    this.#isMade = this.#hasTables();
   }
 
   isSeen(key: string): boolean {
-    return !this.#sql.exec("SELECT 1 FROM seen WHERE key = ?", key).next().done;
+    return this.#isMade && !this.#sql.exec("SELECT 1 FROM seen WHERE key = ?", key).next().done;
   }
 
   markSeen(key: string, atMs: number): void {
@@ -246,6 +267,7 @@ export class AssetStore {
 
   /** The next moment at which a timer or an outbox row wants attention. */
   nextAtMs(): number | null {
+    if (!this.#isMade) return null;
     const row = this.#sql
       .exec<{ at_ms: number | null }>(
         "SELECT min(at_ms) AS at_ms FROM (SELECT at_ms FROM timer UNION ALL SELECT next_at_ms FROM outbox)",

@@ -58,7 +58,7 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
   const { store } = ports;
   const before = store.load();
   const stamp = ports.stamp();
-  if (envelope.holder !== undefined) releaseOperation(envelope.holder, store, stamp.atMs);
+  if (before !== null && envelope.holder !== undefined) releaseOperation(envelope.holder, store, stamp.atMs);
   if (key !== null && store.isSeen(key)) {
     return { verdict: "duplicate", errors: [], effects: [], created: false, quiet: true };
   }
@@ -66,6 +66,7 @@ function decideStored(envelope: EventEnvelope, ports: DecisionPorts): Decision {
   if (next.verdict === "rejected") {
     log({ event: "asset.event-rejected", fileId: before?.state.fileId ?? null, type: event.type, by });
   }
+  if (next.verdict === "applied") store.make();
   if (key !== null && next.verdict !== "unknown" && next.verdict !== "conflict") store.markSeen(key, stamp.atMs);
   const quiet = isQuiet(event) && next.effects.length === 0;
   if (next.verdict === "applied" && next.state !== null) {

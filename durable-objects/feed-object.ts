@@ -34,13 +34,6 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
   readonly #waiting = new Map<string, Waiting>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    ctx.storage.sql.exec(
-      "CREATE TABLE IF NOT EXISTS ticket (digest TEXT PRIMARY KEY, claims TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID",
-    );
-  }
-
   async publish(clientName: string | null, projectName: string | null, frame: SingleFrame): Promise<void> {
     if (this.ctx.getWebSockets().length === 0) return;
     this.#waiting.set(subjectOf(frame), { clientName, projectName, frame });
@@ -98,6 +91,7 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
 
   async issueTicket(claims: TokenClaims): Promise<{ ticket: string; expiresAtMs: number }> {
     const nowMs = Date.now();
+    this.#makeTickets();
     this.ctx.storage.sql.exec("DELETE FROM ticket WHERE until_ms <= ?", nowMs);
     const ticket = crypto.randomUUID().replaceAll("-", "") + crypto.randomUUID().replaceAll("-", "");
     const expiresAtMs = nowMs + ticketLifeMs;
@@ -110,8 +104,16 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     return { ticket, expiresAtMs };
   }
 
+  /** Not by the constructor: a feed keeps nothing, and one that somebody asks for by chance must leave no database behind. */
+  #makeTickets(): void {
+    this.ctx.storage.sql.exec(
+      "CREATE TABLE IF NOT EXISTS ticket (digest TEXT PRIMARY KEY, claims TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID",
+    );
+  }
+
   async redeemTicket(ticket: string): Promise<TokenClaims | null> {
     const digest = await digestOf(ticket);
+    this.#makeTickets();
     const row = this.ctx.storage.sql
       .exec<{ claims: string }>(
         "DELETE FROM ticket WHERE digest = ? AND until_ms > ? RETURNING claims",

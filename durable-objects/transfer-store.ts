@@ -5,7 +5,7 @@
 import { PartDigest } from "../schemas/checksum.ts";
 import { MovedPart } from "../schemas/transfer.ts";
 
-const tables = [
+export const transferTables = [
   `CREATE TABLE IF NOT EXISTS transfer (
      upload_id TEXT PRIMARY KEY, quality TEXT NOT NULL, job_id TEXT NOT NULL, key TEXT NOT NULL,
      part_size_bytes INTEGER NOT NULL, opened_at_ms INTEGER NOT NULL) WITHOUT ROWID`,
@@ -27,7 +27,6 @@ export class TransferStore {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    for (const table of tables) sql.exec(table);
   }
 
   record(transfer: {

@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
-import { firstOfEachPath, issueSentence } from "../schemas/issue-sentence.ts";
+import { type FieldError, firstOfEachPath, inBrief, issueSentence } from "../schemas/issue-sentence.ts";
 import { AgentFailure, asAgentFailure, errnoOf } from "./failure.ts";
 
 const statusOf = {
@@ -22,11 +22,6 @@ const statusOf = {
 } as const satisfies Partial<Record<FailureCode, number>>;
 export type RefusalCode = keyof typeof statusOf;
 
-interface FieldError {
-  path: string;
-  message: string;
-}
-
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly code: RefusalCode;
@@ -38,9 +33,10 @@ export class Refusal extends Error {
     detail: string,
     more: { errors?: readonly FieldError[]; headers?: Record<string, string>; cause?: unknown } = {},
   ) {
-    super(detail, { cause: more.cause });
+    const told = inBrief(detail, more.errors ?? []);
+    super(told.detail, { cause: more.cause });
     this.code = code;
-    this.errors = more.errors ?? [];
+    this.errors = told.errors;
     this.headers = more.headers ?? {};
   }
 

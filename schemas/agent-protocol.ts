@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { CompositeSha256 } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { Etag, FileId, FileSizeBytes, SizeBytes } from "./id.ts";
+import { Etag, FileId, FileSizeBytes, HttpUrl, SizeBytes } from "./id.ts";
 import { EditorKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 
@@ -21,7 +21,7 @@ export function transferId(copy: { fileId: string; quality: string; op: number }
 }
 
 export const PlaceCallback = z.strictObject({
-  url: z.url({ protocol: /^https?$/ }).max(2048),
+  url: HttpUrl.max(2048),
   fileId: FileId,
   quality: Quality,
   /** Fencing number: a key obeys the highest it has seen. */
@@ -37,7 +37,7 @@ export type PlaceCallback = z.infer<typeof PlaceCallback>;
 export const PlaceRequest = z
   .strictObject({
     key: EditorKey,
-    source: z.strictObject({ url: z.url({ protocol: /^https?$/ }).max(8192), etag: Etag.optional() }),
+    source: z.strictObject({ url: HttpUrl.max(8192), etag: Etag.optional() }),
     sizeBytes: FileSizeBytes,
     sha256: CompositeSha256,
     callback: PlaceCallback,

@@ -6,7 +6,6 @@ import { z } from "zod";
 import { CopyStatus, RenditionStatus } from "./asset.ts";
 import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { AppEventType } from "./command.ts";
-import { UploadSource } from "./event.ts";
 import { FailureCode } from "./failure.ts";
 import { CopyTier, Etag, FileId, FileName, JobId, ReadBytes, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
@@ -149,6 +148,12 @@ export const StoredRendition = z.object({
 });
 export type StoredRendition = z.infer<typeof StoredRendition>;
 
+/** As it was declared. A document written before keys were checked for their encoding must load too. */
+const StoredSource = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("wasabi"), key: z.string() }),
+  z.strictObject({ kind: z.literal("url"), url: z.string() }),
+]);
+
 export const AssetStateV1 = z.object({
   version: z.literal(1),
   fileId: FileId,
@@ -157,7 +162,7 @@ export const AssetStateV1 = z.object({
   fileName: FileName,
   sizeBytes: SizeBytes,
   sha256: Sha256Hex.nullable(),
-  upload: UploadSource,
+  upload: StoredSource,
   createdAtMs: AtMs,
   updatedAtMs: AtMs,
   job: Job,

@@ -3,6 +3,7 @@
  * Nothing here computes; the writers that own crypto do.
  */
 import { z } from "zod";
+import { notWellFormed, wellFormed } from "./id.ts";
 
 export const Sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 export type Sha256Hex = z.infer<typeof Sha256Hex>;
@@ -21,7 +22,7 @@ export type PartNumber = z.infer<typeof PartNumber>;
 export const PartDigest = z.strictObject({
   n: PartNumber,
   sizeBytes: z.int().positive(),
-  etag: z.string().min(1).max(512),
+  etag: z.string().min(1).max(512).refine(wellFormed, notWellFormed),
   md5: Md5Hex,
   sha256: Sha256Hex,
 });

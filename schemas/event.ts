@@ -6,7 +6,20 @@
 import { z } from "zod";
 import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
-import { CopyTier, Etag, FileId, FileName, FileSizeBytes, JobId, ReadBytes, SizeBytes, Slug, Token } from "./id.ts";
+import {
+  CopyTier,
+  Etag,
+  FileId,
+  FileName,
+  FileSizeBytes,
+  HttpUrl,
+  JobId,
+  ReadBytes,
+  SizeBytes,
+  Slug,
+  StorageKey,
+  Token,
+} from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
@@ -15,8 +28,8 @@ import { StepRef } from "./step.ts";
 import { MovedPart, mostPartsPerMessage, Sha256Midstate, TransferPlan, UploadId } from "./transfer.ts";
 
 export const UploadSource = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("wasabi"), key: z.string().min(1).max(1024) }),
-  z.strictObject({ kind: z.literal("url"), url: z.url({ protocol: /^https?$/ }).max(4096) }),
+  z.strictObject({ kind: z.literal("wasabi"), key: StorageKey }),
+  z.strictObject({ kind: z.literal("url"), url: HttpUrl.max(4096) }),
 ]);
 export type UploadSource = z.infer<typeof UploadSource>;
 

@@ -64,6 +64,7 @@ export const failurePolicy = {
   PRECONDITION_FAILED: "fatal",
   RANGE_NOT_SATISFIABLE: "fatal",
   PAYLOAD_TOO_LARGE: "fatal",
+  REQUEST_TIMEOUT: "fatal",
   UNSUPPORTED_MEDIA_TYPE: "fatal",
   UPGRADE_REQUIRED: "fatal",
 

@@ -122,6 +122,7 @@ const table = {
     "Ask for a range within the size in Content-Range.",
   ),
   PAYLOAD_TOO_LARGE: failure("The request's body is too large", "Send a smaller body."),
+  REQUEST_TIMEOUT: failure("The request's body did not arrive in time", "Send it again, whole and without pauses."),
   UNSUPPORTED_MEDIA_TYPE: failure("The request's body is not of a type read here", "Send application/json."),
   UPGRADE_REQUIRED: failure("This address speaks WebSocket", "Connect with a WebSocket client."),
   UNAVAILABLE: failure("The service cannot answer now", "Try again shortly."),

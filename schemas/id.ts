@@ -1,6 +1,10 @@
 /** Identifiers and names: what may appear in a key, a URL or a token. Nothing here rewrites; it refuses. */
 import { z } from "zod";
 
+/** What becomes a key, a header or a URL must have an encoding in UTF-8, which half of a surrogate pair has not. */
+export const wellFormed = (text: string) => text.isWellFormed();
+export const notWellFormed = "must be well-formed Unicode";
+
 /** The uploader's id of a file: 24 hex digits (a Mongo ObjectId) or 8–64 URL-safe characters. */
 export const FileId = z
   .string()
@@ -28,7 +32,7 @@ export const FileName = z
   .transform((name) => name.normalize("NFC"))
   .refine((name) => !unsafeInFileName.test(name), "must not contain path separators or control characters")
   .refine((name) => name !== "." && name !== "..", "must not be . or ..")
-  .refine((name) => name.isWellFormed(), "must be well-formed Unicode")
+  .refine(wellFormed, notWellFormed)
   .refine((name) => utf8.encode(name).length <= 255, "must be at most 255 bytes in UTF-8");
 export type FileName = z.infer<typeof FileName>;
 
@@ -60,4 +64,13 @@ export const FileSizeBytes = z
   .positive("must be more than 0")
   .max(5 * 1024 ** 4, "must be at most 5497558138880 (5 TiB)");
 
-export const Etag = z.string().min(1).max(200);
+export const Etag = z.string().min(1).max(200).refine(wellFormed, notWellFormed);
+
+/** Of an object in a bucket: S3 counts bytes. */
+export const StorageKey = z
+  .string()
+  .min(1)
+  .refine(wellFormed, notWellFormed)
+  .refine((key) => utf8.encode(key).length <= 1024, "must be at most 1024 bytes in UTF-8");
+
+export const HttpUrl = z.url({ protocol: /^https?$/ }).refine(wellFormed, notWellFormed);

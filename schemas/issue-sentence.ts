@@ -55,3 +55,27 @@ export function firstOfEachPath<Issue extends { path: readonly PropertyKey[] | s
     return !seen.has(name) && seen.add(name);
   });
 }
+
+export interface FieldError {
+  path: string;
+  message: string;
+}
+
+const mostErrors = 20;
+const longestPath = 200;
+const longestMessage = 300;
+const longestDetail = 1000;
+
+/** What a refusal tells: names and words may come from the request, and no answer may be many times its request's size. */
+export function inBrief(detail: string, errors: readonly FieldError[]): { detail: string; errors: FieldError[] } {
+  const named = errors
+    .slice(0, mostErrors)
+    .map(({ path, message }) => ({ path: cut(path, longestPath), message: cut(message, longestMessage) }));
+  const more =
+    errors.length > mostErrors ? ` ${errors.length} fields are wrong; the first ${mostErrors} are named.` : "";
+  return { detail: cut(detail, longestDetail) + more, errors: named };
+}
+
+function cut(text: string, longest: number): string {
+  return text.length <= longest ? text : `${text.slice(0, longest - 1).toWellFormed()}…`;
+}

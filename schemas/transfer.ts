@@ -4,10 +4,10 @@
  */
 import { z } from "zod";
 import { Md5Hex, PartNumber, Sha256Hex } from "./checksum.ts";
-import { SizeBytes } from "./id.ts";
+import { notWellFormed, SizeBytes, wellFormed } from "./id.ts";
 import { EdgeKey, OriginalKey, ProxyKey } from "./key.ts";
 
-export const UploadId = z.string().min(1).max(2048);
+export const UploadId = z.string().min(1).max(2048).refine(wellFormed, notWellFormed);
 export type UploadId = z.infer<typeof UploadId>;
 
 /** What a consumer moves in far less than its 15 minutes, a few at a time. */
@@ -18,7 +18,7 @@ const PartNumbers = z.array(PartNumber).min(1).max(mostPartsPerMessage);
 /** The version of a URL's file that every part must be read from. */
 export const SourcePin = z.strictObject({
   name: z.enum(["etag", "last-modified"]),
-  value: z.string().min(1).max(512),
+  value: z.string().min(1).max(512).refine(wellFormed, notWellFormed),
 });
 export type SourcePin = z.infer<typeof SourcePin>;
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
-import { firstOfEachPath, issueSentence } from "../schemas/issue-sentence.ts";
+import { type FieldError, firstOfEachPath, inBrief, issueSentence } from "../schemas/issue-sentence.ts";
 import { log } from "./log.ts";
 import { StoreFailure } from "./stores/store-failure.ts";
 
@@ -18,6 +18,7 @@ const statusOf = {
   URL_EXPIRED: 403,
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
+  REQUEST_TIMEOUT: 408,
   BAD_MESSAGE: 409,
   CONFLICT: 409,
   NOT_READY: 409,
@@ -35,11 +36,6 @@ const statusOf = {
 
 export type RefusalCode = keyof typeof statusOf;
 
-export interface FieldError {
-  path: string;
-  message: string;
-}
-
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly code: RefusalCode;
@@ -53,9 +49,10 @@ export class Refusal extends Error {
     detail: string,
     more: { errors?: readonly FieldError[]; headers?: Record<string, string>; status?: number; cause?: unknown } = {},
   ) {
-    super(detail, { cause: more.cause });
+    const told = inBrief(detail, more.errors ?? []);
+    super(told.detail, { cause: more.cause });
     this.code = code;
-    this.errors = more.errors ?? [];
+    this.errors = told.errors;
     this.headers = more.headers ?? {};
     this.status = more.status ?? statusOf[code];
   }

@@ -5,10 +5,10 @@
 import { z } from "zod";
 import { ticketDoor } from "../../durable-objects/feed-door.ts";
 import type { Role, TokenClaims } from "../../schemas/api.ts";
+import { parseJson, readBody } from "../body.ts";
 import { parseInput, Refusal } from "../problem.ts";
 import type { Config, Env } from "../stores/config.ts";
 import { verifyWebhook } from "../webhook-signature.ts";
-import { parseJson, readBody } from "./body.ts";
 import { unauthenticated, verifyToken } from "./token.ts";
 
 export interface Visit {
@@ -180,8 +180,9 @@ function queryOf(url: URL, facts: RouteFacts): Record<string, unknown> {
 }
 
 async function readInput(facts: RouteFacts, { request }: Visit, rawBody: Admitted["rawBody"]): Promise<unknown> {
-  if (facts.body === null) return {};
-  return parseInput(facts.body, parseJson(request.headers, rawBody ?? (await readBody(request))), "body");
+  // Also where it is not wanted: its limit holds for every route.
+  const body = rawBody ?? (await readBody(request));
+  return facts.body === null ? {} : parseInput(facts.body, parseJson(request.headers, body), "body");
 }
 
 export function jsonResponse(status: number, body: unknown, requestId: string): Response {

@@ -84,6 +84,11 @@ test.each([
   ["data.source.kind", { source: { kind: "ftp", url: "ftp://x" } }],
   ["data.source.url", { source: { kind: "url", url: "file:///etc/passwd" } }],
   ["data.source.key", { source: { kind: "wasabi", key: "" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "incoming/half \ud83d pair.mov" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "\udc00" } }],
+  ["data.source.key", { source: { kind: "wasabi", key: "ü".repeat(513) } }],
+  ["data.source.url", { source: { kind: "url", url: "https://files.example.com/\ud83d.mov" } }],
+  ["data.fileName", { fileName: "half \ud83d pair.mov" }],
   ["data.source.key", { source: { kind: "wasabi", key: "/originals/a.mov" } }],
   ["data.source.key", { source: { kind: "wasabi", key: "uploads/../proxies/a.mp4" } }],
   ["data.source.key", { source: { kind: "wasabi", key: "proxies/acme/spring/12345678/360p.mp4" } }],
@@ -107,6 +112,16 @@ test.each([
 ])("a size of %j is told in one sentence", async (sizeBytes, message) => {
   const problem = await problemOf(await send({ ...newUpload(), sizeBytes }));
   expect(problem.errors).toEqual([{ path: "data.sizeBytes", message }]);
+});
+
+test("a body with tens of thousands of fields that are not known is answered in a few words", async () => {
+  const strange = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`unknown-field-${n}`, 0]));
+  const long = { ["k".repeat(100_000)]: 0 };
+  const response = await send({ ...newUpload(), ...long, ...strange });
+  const text = await response.text();
+  expect(response.status).toBe(400);
+  expect(text.length).toBeLessThan(10_000);
+  expect(JSON.parse(text).errors).toHaveLength(20);
 });
 
 test("another type of webhook is refused by name", async () => {

@@ -2,6 +2,7 @@
  * Delivery: GET|HEAD /proxies/{jobId}/{quality}.mp4 with a signed query. A hit on R2 asks nobody else; a miss streams the
  * same bytes from Wasabi at once, and has the proxy brought to R2 behind the viewer's back.
  */
+import { readBody } from "../body.ts";
 import { log } from "../log.ts";
 import { verifyPlaybackUrl } from "../playback-url.ts";
 import { problemResponse, Refusal, type RequestFacts } from "../problem.ts";
@@ -47,6 +48,7 @@ async function deliver(request: Request, url: URL, env: Env, ctx: Background, fa
     const allow = "GET, HEAD, OPTIONS";
     throw new Refusal("METHOD_NOT_ALLOWED", `This address answers ${allow}.`, { headers: { allow } });
   }
+  await readBody(request);
   const config = readConfig(env);
   const nowMs = Date.now();
   const target = await verifyPlaybackUrl(url, config.playbackKeys, nowMs);
