@@ -57,6 +57,9 @@ mon allow pool size one = true
 mon max pg per osd = 1000
 mon data avail warn = 1
 mon data avail crit = 0
+# A new cluster takes some twenty decisions one after the other, each a second apart by default.
+paxos propose interval = 0.05
+paxos min wait = 0.01
 
 [mon]
 mon data = ${join(directory, "mon")}
