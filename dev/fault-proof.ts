@@ -4,8 +4,8 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Asset } from "../schemas/asset.ts";
+import { archiveKeys } from "./archive-state.ts";
 import { compositeSha256 } from "./composite-checksum.ts";
-import { wasabiKeys } from "./persisted-state.ts";
 import { objectUrl, s3Client } from "./s3.ts";
 import { requestPlayback } from "./stack-client.ts";
 import type { StackFile } from "./stack-file.ts";
@@ -105,13 +105,17 @@ export async function complaintsAboutAsset(
 }
 
 /** Keys of the archive that belong to nothing, or are lacking. */
-export function complaintsAboutArchive(dataDirectory: string, asset: Asset, uploadedKeys: readonly string[]): string[] {
+export async function complaintsAboutArchive(
+  dataDirectory: string,
+  asset: Asset,
+  uploadedKeys: readonly string[],
+): Promise<string[]> {
   const proxies = asset.renditions
     .flatMap(({ copies }) => copies)
     .filter(({ tier, status }) => tier === "wasabi" && status === "placed")
     .map(({ key }) => key);
   const wanted = new Set([...uploadedKeys, ...proxies, ...(asset.original === null ? [] : [asset.original.key])]);
-  const found = new Set(wasabiKeys(dataDirectory));
+  const found = new Set(await archiveKeys(dataDirectory));
   return [
     ...[...found].filter((key) => !wanted.has(key)).map((key) => `Wasabi holds an object that nobody owns: ${key}`),
     ...[...wanted].filter((key) => !found.has(key)).map((key) => `Wasabi lacks ${key}`),

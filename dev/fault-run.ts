@@ -235,7 +235,7 @@ class Run {
     } else if (asset.problem?.code !== doom || asset.problem.message === "") {
       this.complain(`it failed for ${asset.problem?.code}, the truth is ${doom}`);
     }
-    this.complaints.push(...complaintsAboutArchive(this.#stack.dataDirectory, asset, uploadedKeys));
+    this.complaints.push(...(await complaintsAboutArchive(this.#stack.dataDirectory, asset, uploadedKeys)));
     await this.#proveTold(asset.fileId, doom === null ? "asset.distributed" : "asset.failed");
     if (this.complaints.length > 0) await this.#tellHistory(fileId);
     else

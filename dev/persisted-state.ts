@@ -1,14 +1,12 @@
 /**
- * What a stack has on its disk: the objects of both buckets, multipart uploads that nobody ended, and the Asset objects'
- * outboxes and timers. Read-only, from the SQLite files that workerd keeps, so also true of what no API lists.
+ * What a stack's worker has on its disk: the objects of the R2 bucket, multipart uploads that nobody ended, and the Asset
+ * objects' outboxes and timers. Read-only, from the SQLite files that workerd keeps, so also true of what no API lists.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 export interface Leftovers {
-  /** Multipart uploads in Wasabi that were neither completed nor aborted: their parts are billed. */
-  openWasabiUploads: string[];
   openEdgeUploads: string[];
   /** Commands that were decided but not sent. */
   outbox: string[];
@@ -16,7 +14,7 @@ export interface Leftovers {
   timers: string[];
 }
 
-export const nothing: Leftovers = { openWasabiUploads: [], openEdgeUploads: [], outbox: [], timers: [] };
+export const nothing: Leftovers = { openEdgeUploads: [], outbox: [], timers: [] };
 
 const lockTimeoutMs = 10_000;
 
@@ -43,25 +41,21 @@ function query(folder: string, table: string, sql: string): Row[] {
   });
 }
 
-function keysOf(folder: string): string[] {
+/** Every key of the buckets whose files lie below a folder. */
+export function keysOf(folder: string): string[] {
   return query(folder, "_mf_objects", "SELECT key FROM _mf_objects ORDER BY key").map(({ key }) => String(key));
 }
 
 const inProgress = 0;
 
-function openUploadsOf(folder: string): string[] {
+/** The key of every multipart upload that was neither completed nor aborted. */
+export function openUploadsOf(folder: string): string[] {
   const sql = `SELECT key FROM _mf_multipart_uploads WHERE state = ${inProgress}`;
   return query(folder, "_mf_multipart_uploads", sql).map(({ key }) => String(key));
 }
 
-const wasabi = (dataDirectory: string) => join(dataDirectory, "wasabi", "r2");
 const edge = (dataDirectory: string) => join(dataDirectory, "worker", "r2");
 const objects = (dataDirectory: string) => join(dataDirectory, "worker", "do");
-
-/** Every key in the archive's bucket. */
-export function wasabiKeys(dataDirectory: string): string[] {
-  return keysOf(wasabi(dataDirectory));
-}
 
 /** Every key in the R2 bucket. */
 export function edgeKeys(dataDirectory: string): string[] {
@@ -72,7 +66,6 @@ export function leftovers(dataDirectory: string): Leftovers {
   const ofObjects = (table: string, sql: string) =>
     query(objects(dataDirectory), table, sql).map((row) => Object.values(row).join(" "));
   return {
-    openWasabiUploads: openUploadsOf(wasabi(dataDirectory)),
     openEdgeUploads: openUploadsOf(edge(dataDirectory)),
     outbox: ofObjects("outbox", "SELECT id, type FROM outbox"),
     timers: ofObjects("timer", "SELECT name, event FROM timer"),

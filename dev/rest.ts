@@ -1,6 +1,7 @@
 /** What must be true of any stack once its assets have come to rest, however rough the way there was. */
 import { readdirSync } from "node:fs";
 import { join, relative } from "node:path";
+import { openArchiveUploads } from "./archive-state.ts";
 import { eventually } from "./eventually.ts";
 import { assetObjectCount, edgeKeys, leftovers, notedUploads } from "./persisted-state.ts";
 import { programOf } from "./process-table.ts";
@@ -27,13 +28,13 @@ export async function unrest(
   let left = ["nothing could be looked at"];
   // Kept, not looked at twice: a runner that has just been started runs an ffmpeg for a moment.
   await eventually({ what: "rest", timeoutMs: restTimeoutMs, everyMs: pollMs }, async () => {
-    left = whatIsLeft(stack, await readAssets(), lucidLinkRoot);
+    left = await whatIsLeft(stack, await readAssets(), lucidLinkRoot);
     return left.length === 0;
   }).catch(() => undefined);
   return left;
 }
 
-function whatIsLeft(stack: StackRun, assets: readonly PlacedAsset[], lucidLinkRoot: string): string[] {
+async function whatIsLeft(stack: StackRun, assets: readonly PlacedAsset[], lucidLinkRoot: string): Promise<string[]> {
   const { dataDirectory, temporaryDirectory } = stack;
   const left = leftovers(dataDirectory);
   const files = filesIn(lucidLinkRoot).map((path) => `/${path}`);
@@ -41,7 +42,7 @@ function whatIsLeft(stack: StackRun, assets: readonly PlacedAsset[], lucidLinkRo
   return [
     ...left.outbox.map((row) => `a command that was not sent: ${row}`),
     ...left.timers.map((row) => `an armed timer: ${row}`),
-    ...withoutEach(left.openWasabiUploads, notedUploads(dataDirectory)).map(
+    ...withoutEach(await openArchiveUploads(dataDirectory), notedUploads(dataDirectory)).map(
       (key) => `an open upload in Wasabi: ${key}`,
     ),
     ...left.openEdgeUploads.map((key) => `an open upload on R2: ${key}`),

@@ -4,22 +4,22 @@
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AwsClient } from "aws4fetch";
 import { launchEnvironment } from "../gpu-runner/launch-environment.ts";
 import { connectMapVariable } from "./connect-map.ts";
+import { type LocalS3, localS3Endpoint, localS3Plan } from "./local-s3.ts";
 import { pullQueueUrl } from "./pull-queue.ts";
-import { s3Client } from "./s3.ts";
 import type { Secrets } from "./secret.ts";
 import { type FaultShape, faultFileOf, faultProxyConfig, linkPort } from "./stack-fault.ts";
 import type { StackFile } from "./stack-file.ts";
 import type { ChildPlan } from "./supervisor.ts";
-import { wasabiEndpoint } from "./wasabi.ts";
 
 export type PortName = "api" | "pull" | "wasabi" | "agent" | "appWebhook";
 export type Ports = Record<PortName, number>;
 
 export type StackShape = {
   dataDirectory: string;
+  /** What stands for Wasabi. */
+  s3: LocalS3;
   ports: Ports;
   secrets: Secrets;
   tokens: StackFile["tokens"];
@@ -46,7 +46,7 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
   return {
     api: origin(ports.api),
     wasabi: {
-      endpoint: wasabiEndpoint(ports.wasabi),
+      endpoint: localS3Endpoint(shape.s3, ports.wasabi),
       bucket,
       region,
       accessKeyId: secrets.wasabiAccessKeyId,
@@ -82,7 +82,7 @@ export function workerBindings(shape: StackShape): Record<string, string> {
   return {
     ENVIRONMENT: "local",
     PUBLIC_URL: file.api,
-    WASABI_ENDPOINT: wasabiEndpoint(linkPort(faults, "worker-wasabi", ports.wasabi)),
+    WASABI_ENDPOINT: localS3Endpoint(shape.s3, linkPort(faults, "worker-wasabi", ports.wasabi)),
     WASABI_REGION: region,
     WASABI_BUCKET: bucket,
     WASABI_ACCESS_KEY_ID: file.wasabi.accessKeyId,
@@ -105,33 +105,21 @@ async function answersOk(url: string): Promise<boolean> {
   return response.ok;
 }
 
-/** A signed HEAD of an object that is not there: 404 proves the port, the bucket and the keys. */
-async function wasabiAnswers(client: AwsClient, url: string): Promise<boolean> {
-  const response = await client.fetch(url, { method: "HEAD", signal: AbortSignal.timeout(probeTimeoutMs) });
-  return response.status === 404 || response.ok;
-}
-
 /** In the order that they are stopped from the end: runners first, then those that they lean on. */
 export function childPlans(shape: StackShape): ChildPlan[] {
   const file = stackFileOf(shape, {});
   const { ports, secrets } = shape;
   const logFile = (name: string) => join(shape.dataDirectory, "logs", `${name}.log`);
-  const client = s3Client(file.wasabi);
 
-  const wasabi: ChildPlan = {
-    name: "wasabi",
-    entry: fromRepository("dev/wasabi-process.ts"),
-    config: {
-      port: ports.wasabi,
-      directory: join(shape.dataDirectory, "wasabi"),
-      bucket,
-      accessKeyId: secrets.wasabiAccessKeyId,
-      secretAccessKey: secrets.wasabiSecretAccessKey,
-    },
+  const wasabi = localS3Plan(shape.s3, {
+    dataDirectory: shape.dataDirectory,
+    port: ports.wasabi,
+    bucket,
+    region,
+    accessKeyId: secrets.wasabiAccessKeyId,
+    secretAccessKey: secrets.wasabiSecretAccessKey,
     logFile: logFile("wasabi"),
-    isReady: () => wasabiAnswers(client, `${file.wasabi.endpoint}/${bucket}/ready`),
-    readyTimeoutMs: 30_000,
-  };
+  });
 
   const appWebhook: ChildPlan = {
     name: "app-webhook",

@@ -5,6 +5,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { keptLocalS3, type LocalS3 } from "./local-s3.ts";
 import { choosePorts, isFree } from "./port.ts";
 import { readJson, writePrivateJson } from "./private-file.ts";
 import { loadSecrets, mintToken, type Secrets } from "./secret.ts";
@@ -16,6 +17,8 @@ import { type ChildEvent, type SupervisedChild, superviseChild } from "./supervi
 
 export type StackOptions = {
   dataDirectory: string;
+  /** What stands for Wasabi; Miniflare's S3 where nothing is said. */
+  s3?: LocalS3;
   /** The API's port; null: the last run's, else 8787, else any. 0: the last run's, else any. */
   port: number | null;
   runners: number;
@@ -57,6 +60,15 @@ const KeptPorts = z.object({
   /** By name, of a stack that was started with faults: URLs that were signed for them outlive a restart. */
   faults: z.record(z.string(), z.int()).optional(),
 });
+
+/** The worker's database and the objects belong together: another store would lack every object that it knows of. */
+function refuseOtherS3(dataDirectory: string, wanted: LocalS3): void {
+  const kept = keptLocalS3(dataDirectory);
+  if (kept === null || kept === wanted) return;
+  throw new Error(
+    `The objects in ${dataDirectory} were stored with --s3 ${kept}. Choose another directory with --data DIR, or remove it to start afresh.`,
+  );
+}
 
 const defaultApiPort = 8787;
 const tokenLifetime = "30d";
@@ -146,6 +158,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     for (const child of [...children].reverse()) await child.stop();
   };
   try {
+    const s3 = options.s3 ?? "miniflare";
+    refuseOtherS3(dataDirectory, s3);
     if (lock.orphans.length > 0) onEvent({ type: "took-over", orphans: lock.orphans });
     // Whoever waits for the file to appear finds a stack that is ready, never the last run's.
     await rm(stackFilePath(dataDirectory), { force: true });
@@ -153,6 +167,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const secrets = await loadSecrets(dataDirectory);
     const shape: StackShape = {
       dataDirectory,
+      s3,
       ...(await settlePorts(options, dataDirectory)),
       secrets,
       tokens: await mintTokens(secrets),

@@ -1,6 +1,7 @@
 /** `npm start`: brings the local stack up, says where everything listens, and ends all of it on Ctrl-C. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { LocalS3, localS3OfEnvironment } from "./local-s3.ts";
 import { misuse } from "./misuse.ts";
 import { bad, bold, dim, good, warm } from "./paint.ts";
 import { readPolicyOption } from "./policy-option.ts";
@@ -16,6 +17,8 @@ the Queues pull API, lucid-agent on a folder, gpu-runner, and a receiver of the
 application's webhooks. Needs no account. Ctrl-C ends all of it.
 
   --data DIR       where objects, databases, secrets and logs are kept   [.stack]
+  --s3 KIND        what stands for Wasabi: miniflare, or ceph, a real S3 server
+                   (needs Debian's packages of it; keep it in a --data DIR of its own)
   --port N         the API's port; 0 for any free one                    [8787, or the last run's]
   --runners N      how many gpu-runners                                  [1]
   --no-runner      none: jobs wait in the queue
@@ -44,6 +47,15 @@ function wholeNumber(name: string, text: string, max: number): number {
   return value;
 }
 
+function chosenS3(text: string | undefined): LocalS3 {
+  try {
+    return text === undefined ? localS3OfEnvironment() : LocalS3.parse(text);
+  } catch (error) {
+    if (text === undefined) return misuse(command, (error as Error).message);
+    return misuse(command, `--s3 takes ${LocalS3.options.join(" or ")}, not "${text}".`);
+  }
+}
+
 function parsePolicy(text: string): Record<string, unknown> {
   try {
     return readPolicyOption(text);
@@ -57,6 +69,7 @@ function parseOptions() {
     return parseArgs({
       options: {
         data: { type: "string", default: ".stack" },
+        s3: { type: "string" },
         port: { type: "string" },
         runners: { type: "string", default: "1" },
         "no-runner": { type: "boolean", default: false },
@@ -138,6 +151,7 @@ if (values.stop) {
 
 const options = {
   dataDirectory,
+  s3: chosenS3(values.s3),
   port: values.port === undefined ? null : wholeNumber("port", values.port, 65_535),
   runners: values["no-runner"] ? 0 : wholeNumber("runners", values.runners, 16),
   agent: !values["no-agent"],

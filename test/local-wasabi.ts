@@ -1,17 +1,30 @@
-/** Global setup of the workers suite: a real S3 (Miniflare's) in a process of its own ports, told to tests by `inject`. */
+/** Global setup of the workers suite: a real S3 in a process of its own port, told to tests by `inject`. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
+import { startCeph } from "../dev/ceph/ceph.ts";
+import { localS3OfEnvironment } from "../dev/local-s3.ts";
 import { startWasabi } from "../dev/wasabi.ts";
 import { localWasabi } from "./bindings.ts";
 
+type Running = { endpoint: string; stop(): Promise<void> };
+
+async function start(directory: string): Promise<Running> {
+  if (localS3OfEnvironment() === "ceph") {
+    const { access, stop } = await startCeph({ directory, ...localWasabi });
+    return { endpoint: access.endpoint, stop };
+  }
+  const { endpoint, dispose } = await startWasabi({ port: 0, directory, ...localWasabi });
+  return { endpoint, stop: dispose };
+}
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), "workers-suite-wasabi-"));
-  const wasabi = await startWasabi({ port: 0, directory, ...localWasabi });
-  project.provide("wasabiEndpoint", wasabi.endpoint);
+  const { endpoint, stop } = await start(directory);
+  project.provide("wasabiEndpoint", endpoint);
   return async () => {
-    await wasabi.dispose();
+    await stop();
     await rm(directory, { recursive: true, force: true });
   };
 }

@@ -4,6 +4,7 @@
  */
 import { readdirSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openArchiveUploads } from "../../dev/archive-state.ts";
 import { eventually } from "../../dev/eventually.ts";
 import { leftovers, nothing } from "../../dev/persisted-state.ts";
 import { isRunning, programOf } from "../../dev/process-table.ts";
@@ -83,7 +84,7 @@ test("a long encode is cancelled while another job waits, which is cancelled too
   const { pid: runner, processes } = await stack.child("gpu-runner");
   const [ffmpeg] = processes.filter((entry) => programOf(entry) === "ffmpeg");
   if (ffmpeg === undefined) throw new Error("the runner has no ffmpeg");
-  expect(leftovers(stack.dataDirectory).openWasabiUploads.length, "uploads under way").toBeGreaterThan(0);
+  expect((await openArchiveUploads(stack.dataDirectory)).length, "uploads under way").toBeGreaterThan(0);
   expect(socketFolders()).toHaveLength(1);
 
   const orderedAtMs = performance.now();
@@ -105,7 +106,8 @@ test("a long encode is cancelled while another job waits, which is cancelled too
   // The message of the job that waited is refused and gone: no ffmpeg starts for it.
   const refused = () => stack.log("gpu-runner").includes('"reason":"cancelled","msg":"claim refused"');
   await eventually({ what: "the refused claim", timeoutMs: stepTimeoutMs }, refused);
-  await eventually({ what: "nothing left of both", timeoutMs: stepTimeoutMs }, () => {
+  await eventually({ what: "nothing left of both", timeoutMs: stepTimeoutMs }, async () => {
+    if ((await openArchiveUploads(stack.dataDirectory)).length > 0) return false;
     const left = JSON.stringify(leftovers(stack.dataDirectory)) === JSON.stringify(nothing);
     return left && encoders().length === 0 && socketFolders().length === 0;
   });

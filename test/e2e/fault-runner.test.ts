@@ -1,8 +1,8 @@
 /** A runner that dies or is stopped in the middle of an encode: the job goes on, and nothing of the first try remains. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openArchiveUploads } from "../../dev/archive-state.ts";
 import { compositeSha256 } from "../../dev/composite-checksum.ts";
 import { eventually } from "../../dev/eventually.ts";
-import { leftovers } from "../../dev/persisted-state.ts";
 import { isRunning, programOf } from "../../dev/process-table.ts";
 import { defaultLadder } from "../../schemas/ladder.ts";
 import type { Asset } from "./asset-document.ts";
@@ -73,7 +73,7 @@ async function untilEncoding(fileId: string): Promise<number> {
   const { processes } = await stack.child("gpu-runner");
   const ffmpeg = processes.filter((entry) => programOf(entry) === "ffmpeg").map(({ pid }) => pid);
   expect(ffmpeg, "one ffmpeg for all renditions").toHaveLength(1);
-  expect(leftovers(stack.dataDirectory).openWasabiUploads.length, "uploads under way").toBeGreaterThan(0);
+  expect((await openArchiveUploads(stack.dataDirectory)).length, "uploads under way").toBeGreaterThan(0);
   return ffmpeg[0] ?? 0;
 }
 

@@ -4,6 +4,7 @@ import { readFile, stat } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openArchiveUploads } from "../../dev/archive-state.ts";
 import { eventually } from "../../dev/eventually.ts";
 import { leftovers, nothing } from "../../dev/persisted-state.ts";
 import type { Asset } from "./asset-document.ts";
@@ -220,6 +221,7 @@ test("no secret of the stack is in a log, and no presigned query", async () => {
 
 test("at rest nothing is owed, and Ctrl-C leaves no process", async () => {
   await eventually({ what: "rest", timeoutMs: 30_000 }, () => leftovers(stack.dataDirectory).outbox.length === 0);
+  expect(await openArchiveUploads(stack.dataDirectory)).toEqual([]);
   expect(await stack.stop()).toEqual([]);
   expect(leftovers(stack.dataDirectory)).toEqual(nothing);
 });

@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { SignJWT } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
+import { archiveKeys, openArchiveUploads } from "../../dev/archive-state.ts";
 import { compositeSha256 } from "../../dev/composite-checksum.ts";
 import { eventually } from "../../dev/eventually.ts";
-import { edgeKeys, leftovers, nothing, wasabiKeys } from "../../dev/persisted-state.ts";
+import { edgeKeys, leftovers, nothing } from "../../dev/persisted-state.ts";
 import type { Asset, HistoryEntry } from "./asset-document.ts";
 import { ClipFolder } from "./media-clip.ts";
 import { boxesOf, decodingErrors, type MediaFacts, probeMedia } from "./media-file.ts";
@@ -113,11 +114,11 @@ test("each rendition is a plain faststart MP4 in Wasabi, as long and with as man
   }
 });
 
-test("R2 holds 360p and 540p and nothing else; Wasabi the original and the four renditions and nothing else", () => {
+test("R2 holds 360p and 540p and nothing else; Wasabi the original and the four renditions and nothing else", async () => {
   const inEdge = onEdge.map((quality) => `proxies/${asset.jobId}/${quality}.mp4`);
   expect(edgeKeys(stack.dataDirectory)).toEqual(inEdge);
   const inArchive = [originalKeyOf(upload), ...qualities.map((quality) => proxyKeyOf(asset, quality))];
-  expect(wasabiKeys(stack.dataDirectory).sort()).toEqual(inArchive.sort());
+  expect((await archiveKeys(stack.dataDirectory)).sort()).toEqual(inArchive.sort());
 });
 
 test("the highest rendition lies in the LucidLink tree, byte for byte, and nothing else does", async () => {
@@ -368,6 +369,7 @@ test("at rest nothing is owed, and Ctrl-C leaves no process", async () => {
     const left = leftovers(stack.dataDirectory);
     return state === "distributed" && left.outbox.length === 0 && left.timers.length === 0;
   });
+  expect(await openArchiveUploads(stack.dataDirectory)).toEqual([]);
   expect(await stack.stop()).toEqual([]);
   expect(leftovers(stack.dataDirectory)).toEqual(nothing);
 });

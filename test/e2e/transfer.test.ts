@@ -3,8 +3,9 @@
  * what had arrived; and with the digest of the whole file carried from message to message.
  */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { archiveKeys, openArchiveUploads } from "../../dev/archive-state.ts";
 import { eventually } from "../../dev/eventually.ts";
-import { leftovers, nothing, wasabiKeys } from "../../dev/persisted-state.ts";
+import { leftovers, nothing } from "../../dev/persisted-state.ts";
 import { isRunning } from "../../dev/process-table.ts";
 import { newFileId, originalKeyOf, type PipelineClient } from "./pipeline-client.ts";
 import { RangeOrigin } from "./range-origin.ts";
@@ -27,9 +28,9 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  await eventually({ what: "the end of every upload", timeoutMs: 60_000 }, () => {
-    const { openWasabiUploads, openEdgeUploads } = leftovers(stack.dataDirectory);
-    return openWasabiUploads.length + openEdgeUploads.length === 0;
+  await eventually({ what: "the end of every upload", timeoutMs: 60_000 }, async () => {
+    const { openEdgeUploads } = leftovers(stack.dataDirectory);
+    return openEdgeUploads.length + (await openArchiveUploads(stack.dataDirectory)).length === 0;
   });
   expect(leftovers(stack.dataDirectory).outbox).toEqual(nothing.outbox);
 });
@@ -77,5 +78,5 @@ test("an announced digest of the whole file is compared, however many messages i
   const wrong = await announce({ sha256: "0".repeat(64) });
   const { problem } = await client.followTo(wrong.fileId, "failed", arrivalTimeoutMs);
   expect(problem).toMatchObject({ step: "archive", code: "CHECKSUM_MISMATCH" });
-  expect(wasabiKeys(stack.dataDirectory)).not.toContain(originalKeyOf(wrong));
+  expect(await archiveKeys(stack.dataDirectory)).not.toContain(originalKeyOf(wrong));
 });
