@@ -3,7 +3,6 @@
  * runner's own protocol and with its own uploader, so that the pipeline does with it what it does with every other.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
 import { uploadMultipart } from "../dev/s3.ts";
 import { sendUploadWebhook } from "../dev/stack-client.ts";
@@ -15,14 +14,13 @@ import { createPartUploader } from "../gpu-runner/job/part-upload.ts";
 import { createPullQueue } from "../gpu-runner/job/pull-queue.ts";
 import { originalKey } from "../schemas/key.ts";
 import type { RenditionPlan } from "../schemas/ladder.ts";
-import type { TranscodeMessage } from "../schemas/runner-protocol.ts";
+import { longestPullWaitSeconds, type TranscodeMessage } from "../schemas/runner-protocol.ts";
 import { lasting, pictureOf, sourceProbe } from "../schemas/source-probe-sample.ts";
 
 const log = pino({ level: "silent" });
 export const benchOwner = { clientName: "bench", projectName: "transfer" };
 const owner = { ...benchOwner, fileName: "original.mov" };
 const originalBytes = 1024 ** 2;
-const pullEveryMs = 200;
 
 /** Made up: nothing in the pipeline but the runner reads the original. */
 const source = sourceProbe({ ...lasting(60), ...pictureOf(960, 540), fps: { num: 24, den: 1 } });
@@ -73,18 +71,19 @@ async function announceOriginal(stack: StackFile): Promise<string> {
 /** A job is announced again while nobody has claimed it: messages of earlier ones are passed over. */
 async function pullJob(stack: StackFile, fileId: string, signal: AbortSignal): Promise<TranscodeMessage> {
   const queue = createPullQueue({
-    setting: "stack.json",
-    ...stack.pull,
-    visibilityTimeoutMs: 60_000,
+    apiUrl: stack.api,
+    token: stack.tokens.runner,
+    waitSeconds: longestPullWaitSeconds,
+    rushOnly: false,
     timeoutMs: 15_000,
     backoff: { baseMs: 500, maxMs: 5_000 },
     random: Math.random,
   });
   for (;;) {
     const pulled = await queue.pull(signal);
-    if (pulled === null) await sleep(pullEveryMs, undefined, { signal });
-    else await queue.ack(pulled.leaseId, signal);
-    if (pulled?.message?.fileId === fileId) return pulled.message;
+    if (pulled === null) continue;
+    await queue.ack(pulled, signal);
+    if (pulled.message.fileId === fileId) return pulled.message;
   }
 }
 

@@ -89,7 +89,7 @@ type Struck = { links: readonly StruckLink[]; r2: readonly R2Fault[]; victims: r
 const struckIn: Readonly<Record<Phase, Struck>> = {
   archiving: { links: ["worker-wasabi", "worker-origin"], r2: [], victims: ["worker", "wasabi", "stack"] },
   telling: { links: ["worker-app"], r2: [], victims: ["worker", "stack"] },
-  claiming: { links: ["runner-api", "runner-pull"], r2: [], victims: ["worker", "gpu-runner", "stack"] },
+  claiming: { links: ["runner-api", "worker-pull"], r2: [], victims: ["worker", "gpu-runner", "stack"] },
   encoding: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   uploading: { links: ["runner-wasabi", "runner-api"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },
   completing: { links: ["worker-wasabi"], r2: [], victims: ["worker", "wasabi", "gpu-runner", "stack"] },

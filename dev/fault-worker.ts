@@ -3,11 +3,11 @@
  * it; wrangler.toml does not know it.
  */
 import { z } from "zod";
-import worker, { AssetObject, FeedObject } from "../workers/index.ts";
+import worker, { AssetObject, FeedObject, PullObject } from "../workers/index.ts";
 import type { Env } from "../workers/stores/config.ts";
 import { calmR2, faultyBucket, R2Rule, r2DoorPath } from "./r2-fault.ts";
 
-export { AssetObject, FeedObject };
+export { AssetObject, FeedObject, PullObject };
 
 type FaultEnv = Env & { FAULT_TOKEN: string };
 

@@ -1,6 +1,6 @@
 /**
  * Dev only: the wire format of Cloudflare's Queues pull API over local queues. As their push consumer it stores every
- * message in a SQLite object, one per queue; runners pull and ack them as in production. What is delivered too often goes
+ * message in a SQLite object, one per queue; the worker pulls and acks them as in production. What is delivered too often goes
  * to the queue's dead-letter queue.
  */
 import { DurableObject } from "cloudflare:workers";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { pullQueueUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
+import { localAccountId, pullApiUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
 
 const token = "a-token-of-runners";
 let miniflare: Miniflare;
@@ -41,8 +41,10 @@ beforeAll(async () => {
   );
   await miniflare.ready;
   const url = await miniflare.unsafeGetDirectURL(pullQueueWorkerName);
-  base = pullQueueUrl(Number(url.port), "transcode");
-  rushBase = pullQueueUrl(Number(url.port), "transcode-rush");
+  const messagesOf = (queue: string) =>
+    `${pullApiUrl(Number(url.port))}/accounts/${localAccountId}/queues/${queue}/messages`;
+  base = messagesOf("transcode");
+  rushBase = messagesOf("transcode-rush");
 });
 
 afterAll(() => miniflare.dispose());

@@ -13,12 +13,12 @@ export type PullQueueConfig = {
 
 export const pullQueueWorkerName = "pull-queue";
 
-/** The account id of the local stack: the pull API's path has one. */
-const accountId = "local";
+/** The account of the local stack: the API's path has one. */
+export const localAccountId = "local";
 
-/** The queue's base in the pull API: `/pull` and `/ack` hang below it. */
-export function pullQueueUrl(port: number, queueName: string): string {
-  return `http://127.0.0.1:${port}/client/v4/accounts/${accountId}/queues/${queueName}/messages`;
+/** The queues are below `/accounts/{account}/queues/{name}/messages`: a queue's id is its name here. */
+export function pullApiUrl(port: number): string {
+  return `http://127.0.0.1:${port}/client/v4`;
 }
 
 export async function pullQueueWorker(config: PullQueueConfig): Promise<V4WorkerOptions> {

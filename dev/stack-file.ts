@@ -13,8 +13,6 @@ export const StackFile = z.object({
     secretAccessKey: z.string(),
   }),
   lucidlink: z.object({ url: z.url(), root: z.string(), token: z.string() }),
-  /** `rushUrl`: the queue of jobs of high priority. */
-  pull: z.object({ url: z.url(), rushUrl: z.url(), token: z.string() }),
   webhookSecret: z.string(),
   /** Where the application's database is told, and the file its receiver appends to. */
   appWebhook: z.object({ url: z.url(), secret: z.string(), file: z.string() }).optional(),

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { launchEnvironment } from "../gpu-runner/launch-environment.ts";
 import { connectMapVariable } from "./connect-map.ts";
 import { type LocalS3, localS3Endpoint, localS3Plan } from "./local-s3.ts";
-import { pullQueueUrl } from "./pull-queue.ts";
+import { localAccountId, pullApiUrl } from "./pull-queue.ts";
 import type { Secrets } from "./secret.ts";
 import { type FaultShape, faultFileOf, faultProxyConfig, linkPort } from "./stack-fault.ts";
 import type { StackFile } from "./stack-file.ts";
@@ -57,11 +57,6 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
       root: join(shape.dataDirectory, "lucidlink"),
       token: secrets.lucidAgentToken,
     },
-    pull: {
-      url: pullQueueUrl(ports.pull, transcodeQueue),
-      rushUrl: pullQueueUrl(ports.pull, rushQueue),
-      token: secrets.pullToken,
-    },
     webhookSecret: secrets.uploadWebhookSecret,
     appWebhook: {
       url: appWebhookUrl(ports.appWebhook),
@@ -87,6 +82,11 @@ export function workerBindings(shape: StackShape): Record<string, string> {
     WASABI_BUCKET: bucket,
     WASABI_ACCESS_KEY_ID: file.wasabi.accessKeyId,
     WASABI_SECRET_ACCESS_KEY: file.wasabi.secretAccessKey,
+    QUEUES_API_URL: pullApiUrl(linkPort(faults, "worker-pull", ports.pull)),
+    CLOUDFLARE_ACCOUNT_ID: localAccountId,
+    TRANSCODE_QUEUE_ID: transcodeQueue,
+    TRANSCODE_RUSH_QUEUE_ID: rushQueue,
+    QUEUES_TOKEN: shape.secrets.pullToken,
     LUCID_AGENT_URL: origin(linkPort(faults, "worker-agent", ports.agent)),
     LUCID_AGENT_TOKEN: shape.secrets.lucidAgentToken,
     LUCID_AGENT_CALLBACK_SECRET: shape.secrets.lucidAgentCallbackSecret,
@@ -183,9 +183,6 @@ export function childPlans(shape: StackShape): ChildPlan[] {
         ...launchEnvironment,
         MMF_API_URL: file.api,
         MMF_RUNNER_TOKEN: shape.tokens.runner,
-        MMF_PULL_URL: file.pull.url,
-        MMF_RUSH_PULL_URL: file.pull.rushUrl,
-        MMF_PULL_TOKEN: file.pull.token,
         MMF_RUNNER_ID: `local-${index + 1}`,
       },
       logFile: logFile(name),
@@ -220,7 +217,6 @@ function reachingThrough({ faults, ports }: StackShape, process: "agent" | "runn
     [ports.wasabi]: wasabi,
     [links["worker-wasabi"]]: wasabi,
     [ports.api]: links[`${process}-api`],
-    ...(process === "runner" ? { [ports.pull]: links["runner-pull"] } : {}),
   };
   return {
     preload: [fromRepository("dev/connect-map.ts")],

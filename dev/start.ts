@@ -123,7 +123,6 @@ function announce(stack: Stack, dataDirectory: string, options: { runners: numbe
     ["API", file.api],
     ["Wasabi (S3)", file.wasabi.endpoint],
     ["  bucket", `${file.wasabi.bucket} ${dim(`region ${file.wasabi.region}`)}`],
-    ["Queues pull API", file.pull.url],
     ["lucid-agent", options.agent ? file.lucidlink.url : dim("not started")],
     ["  tree", file.lucidlink.root],
     ["gpu-runner", options.runners === 0 ? dim("not started") : `${options.runners} pulling`],

@@ -3,10 +3,12 @@ import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
+import { refusalsInARow } from "./job/runner-loop.ts";
+import { apiToken, jobMessage, type Peer, pullPath, startPeer } from "./job/testing/protocol-peer.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
 import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
@@ -75,7 +77,7 @@ test("SIGTERM stops ffmpeg, gives the job back and ends well; no secret was logg
   const log = runner.output();
   expect(log).toContain('"encoder":"x264"');
   expect(log).toContain("runner ready: pulling");
-  for (const secret of [apiToken, pullToken, "source-signature", "part-signature", "X-Amz"]) {
+  for (const secret of [apiToken, "source-signature", "part-signature", "X-Amz"]) {
     expect(log).not.toContain(secret);
     expect(commandLine).not.toContain(secret);
   }
@@ -287,17 +289,46 @@ test("bad settings are named, and end it with 2", async () => {
   expect(runner.output()).toMatch(/MMF_API_URL/);
 });
 
-test("drain: a queue that goes on refusing it ends it with 1, and the log says why", async () => {
-  peer = await startPeer({
-    onPost: (path, _body, response) => {
-      if (path === "/queue/pull") response.writeHead(403).end();
-      return path === "/queue/pull";
-    },
-  });
+/** Answers the first `times` pulls with a problem. */
+const refusingPulls = (times: number, status: number, problem: object) => {
+  let pulls = 0;
+  return (path: string, _body: unknown, response: ServerResponse) => {
+    if (path !== pullPath || ++pulls > times) return false;
+    response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+    return true;
+  };
+};
+
+test("drain: an API that goes on refusing it ends it with 1, and the log says why", async () => {
+  const problem = { code: "FORBIDDEN", detail: "This needs a token of role runner; yours is viewer." };
+  peer = await startPeer({ onPost: refusingPulls(Number.POSITIVE_INFINITY, 403, problem) });
   runner = startRunner(["--drain"]);
   expect(await runner.exited).toBe(1);
-  expect(runner.output()).toContain("MMF_PULL_URL: the queue refused to pull: HTTP 403");
-  expect(runner.output()).toContain("the queue goes on refusing this runner");
+  expect(runner.output()).toContain("the API refused to pull: HTTP 403 (This needs a token of role runner");
+  expect(runner.output()).toContain("the API goes on refusing this runner");
+});
+
+test("a worker older than the runner is named, on /healthz too; once it is deployed the runner goes on by itself", async () => {
+  const problem = { code: "NOT_FOUND", detail: "There is no such address. See /openapi.json." };
+  peer = await startPeer({
+    source: await readFile(join(folder.path, "short.mp4")),
+    onPost: refusingPulls(refusalsInARow, 404, problem),
+  });
+  peer.enqueue("message-1", jobMessage());
+  runner = startRunner(["--health-port", "0"], { MMF_PULL_TOKEN: "left-over-token" });
+  await until(() => runner.output().includes("healthPort"));
+  const port = /"healthPort":(\d+)/.exec(runner.output())?.[1];
+  const health = async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/healthz`);
+    return { status: response.status, text: await response.text() };
+  };
+  await until(async () => (await health()).status === 503);
+  expect((await health()).text).toContain("the worker is older than this runner: deploy the worker first");
+  expect(runner.output()).toContain("the worker is older than this runner: deploy the worker first");
+  expect(runner.output()).toContain("MMF_PULL_TOKEN is no longer used");
+  expect(runner.output()).not.toContain("left-over-token");
+  await peer.until("frame:uploaded");
+  expect((await health()).status).toBe(200);
 });
 
 test("once: exits 0 after a job that was done", async () => {

@@ -40,7 +40,7 @@ export function runnerMetrics(health: RunnerHealth, facts: ProcessFacts): Metric
     ]),
     gauge(
       "pulling",
-      "1 while jobs are pulled, 0 while the store refuses all, and once the runner has found itself unfit.",
+      "1 while jobs are pulled, 0 while the store or the API refuses all, and once the runner has found itself unfit.",
       one(stopped === null ? 1 : 0),
     ),
     gauge("jobs_running", "Jobs under way.", one(running.length)),

@@ -1,10 +1,11 @@
 /** The runner's process: settings, binaries and encoder at the start; signals, deadlines and the exit code at the end. */
 import type { Logger } from "pino";
 import { defaultLadder } from "../schemas/ladder.ts";
+import { longestPullWaitSeconds } from "../schemas/runner-protocol.ts";
 import { type HealthServer, startHealthServer } from "./health-server.ts";
 import { ShuttingDown } from "./job/job-failure.ts";
 import { jobTiming } from "./job/job-timing.ts";
-import { createPullQueue, type PullQueue } from "./job/pull-queue.ts";
+import { createPullQueue } from "./job/pull-queue.ts";
 import { runJob } from "./job/run-job.ts";
 import { type LoopEnd, runnerLoop } from "./job/runner-loop.ts";
 import { createJobBoard, type JobBoard } from "./job-board.ts";
@@ -19,8 +20,6 @@ import type { RunnerHealth } from "./runner-metrics.ts";
 import { forgetSecrets, helpText, readSettings, type Settings, SettingsError } from "./settings.ts";
 import { writeWithoutWaiting } from "./terminal-output.ts";
 
-/** A claim takes seconds; after this another runner may have the message. */
-const visibilityTimeoutMs = 60_000;
 const pullTimeoutMs = 30_000;
 const pullBackoff = { baseMs: 1_000, maxMs: 30_000 };
 /** Whoever stops a service kills it soon after. */
@@ -104,17 +103,18 @@ type Parts = {
   onWait: (reason: string | null) => void;
 };
 
-/** Rush jobs first. */
-function queuesOf({ pullUrl, rushPullUrl, pullToken: token }: Settings): PullQueue[] {
-  const shared = { token, visibilityTimeoutMs, timeoutMs: pullTimeoutMs, backoff: pullBackoff, random: Math.random };
-  const rush = rushPullUrl === null ? [] : [{ setting: "MMF_RUSH_PULL_URL", url: rushPullUrl }];
-  return [...rush, { setting: "MMF_PULL_URL", url: pullUrl }].map((one) => createPullQueue({ ...shared, ...one }));
-}
-
 function pullAndRun({ settings, log, endings, binaries, encoder, redact, board, onWait }: Parts): Promise<LoopEnd> {
   const { shutdown } = endings;
   return runnerLoop({
-    queues: queuesOf(settings),
+    queue: createPullQueue({
+      apiUrl: settings.apiUrl,
+      token: settings.runnerToken,
+      waitSeconds: settings.drain ? 0 : longestPullWaitSeconds,
+      rushOnly: settings.rushOnly,
+      timeoutMs: pullTimeoutMs,
+      backoff: pullBackoff,
+      random: Math.random,
+    }),
     concurrency: settings.concurrency,
     once: settings.once,
     drain: settings.drain,
@@ -163,7 +163,7 @@ function viewOf(health: RunnerHealth | null): ViewState | null {
 
 async function main(): Promise<number> {
   const settings = settingsOrExit();
-  const redact = redactor([settings.runnerToken, settings.pullToken]);
+  const redact = redactor([settings.runnerToken]);
   // A log that nobody reads any more must not end the encode.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", () => undefined);
@@ -182,6 +182,9 @@ async function main(): Promise<number> {
     await removeAbandonedSocketFolders();
     const binaries = await findBinaries(process.env);
     for (const warning of binaries.warnings) log.warn(warning);
+    if (settings.hasOldPullToken) {
+      log.warn("MMF_PULL_TOKEN is no longer used: take it off this machine and revoke it, it opens every queue");
+    }
     const probe = () => chooseEncoder(binaries, settings.encoder, defaultLadder.rungs.length, settings);
     const encoder = encoderInUse({
       first: await probe(),
@@ -209,7 +212,7 @@ async function main(): Promise<number> {
       stopped = end.reason;
       if (!settings.once && !settings.drain) await stayUnfit(end.reason, endings, log);
     }
-    if (end.type === "refused") log.error({ reason: end.reason }, "the queue goes on refusing this runner");
+    if (end.type === "refused") log.error({ reason: end.reason }, "the API goes on refusing this runner");
     log.info({ end: end.type }, "runner stopped");
     const well = end.type === "once" ? end.outcome.type === "done" : end.type !== "unfit" && end.type !== "refused";
     return well ? exitCode.ok : exitCode.failed;

@@ -2,14 +2,14 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
+import { apiToken, jobMessage, type Peer, startPeer } from "./job/testing/protocol-peer.ts";
 import { launchEnvironment } from "./launch-environment.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
 import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
-const secrets = [apiToken, pullToken, "source-signature", "part-signature", "X-Amz-Signature="];
+const secrets = [apiToken, "source-signature", "part-signature", "X-Amz-Signature="];
 
 let folder: Awaited<ReturnType<typeof makeTestFolder>>;
 let clip: Buffer;

@@ -1,12 +1,10 @@
 import { expect, test } from "vitest";
 import { RunnerId } from "../schemas/runner-protocol.ts";
-import { defaultRunnerId, helpText, readSettings, SettingsError } from "./settings.ts";
+import { defaultRunnerId, forgetSecrets, helpText, readSettings, SettingsError } from "./settings.ts";
 
 const env = {
   MMF_API_URL: "https://api.example/",
   MMF_RUNNER_TOKEN: "runner-token",
-  MMF_PULL_URL: "https://api.cloudflare.example/client/v4/accounts/a/queues/q/messages",
-  MMF_PULL_TOKEN: "pull-token-1",
 };
 
 function problemOf(args: string[], variables: NodeJS.ProcessEnv): string {
@@ -19,14 +17,15 @@ function problemOf(args: string[], variables: NodeJS.ProcessEnv): string {
   return "no problem";
 }
 
-test("defaults need four variables and no flag", () => {
+test("defaults need two variables and no flag", () => {
   expect(readSettings([], env)).toMatchObject({
     apiUrl: "https://api.example",
     encoder: "auto",
     decode: "auto",
     once: false,
     drain: false,
-    rushPullUrl: null,
+    rushOnly: false,
+    hasOldPullToken: false,
     concurrency: 1,
     health: null,
     exitWithParent: false,
@@ -34,11 +33,23 @@ test("defaults need four variables and no flag", () => {
 });
 
 test("flags and variables are read", () => {
-  const args = ["--once", "--concurrency", "2", "--poll-ms", "100", "--log-level", "debug", "--health-port", "0"];
+  const args = [
+    "--once",
+    "--rush-only",
+    "--concurrency",
+    "2",
+    "--poll-ms",
+    "100",
+    "--log-level",
+    "debug",
+    "--health-port",
+    "0",
+  ];
   expect(
     readSettings(args, { ...env, MMF_RUNNER_ID: "r1", FFMPEG_ENCODER: "x264", MMF_EXIT_WITH_PARENT: "1" }),
   ).toMatchObject({
     once: true,
+    rushOnly: true,
     concurrency: 2,
     pollMs: 100,
     logLevel: "debug",
@@ -52,18 +63,10 @@ test("flags and variables are read", () => {
 test("every wrong setting is named at once, and no value is quoted", () => {
   const problem = problemOf(["--concurrency", "many"], {
     MMF_API_URL: "ftp://user:hunter2@host",
-    MMF_RUNNER_TOKEN: "hunter2",
-    MMF_PULL_URL: "",
+    MMF_RUNNER_TOKEN: "",
     FFMPEG_ENCODER: "hunter2",
   });
-  for (const name of [
-    "--concurrency",
-    "MMF_API_URL",
-    "MMF_RUNNER_TOKEN",
-    "MMF_PULL_URL: is not set",
-    "MMF_PULL_TOKEN: is not set",
-    "FFMPEG_ENCODER",
-  ]) {
+  for (const name of ["--concurrency", "MMF_API_URL", "MMF_RUNNER_TOKEN: is not set", "FFMPEG_ENCODER"]) {
     expect(problem).toContain(name);
   }
   expect(problem).not.toContain("hunter2");
@@ -82,13 +85,11 @@ test("an address must be one, without a query string or a user", () => {
   }
 });
 
-test("a queue of rush jobs is one more address", () => {
-  const rush = "https://api.cloudflare.example/client/v4/accounts/a/queues/r/messages";
-  expect(readSettings(["--drain"], { ...env, MMF_RUSH_PULL_URL: rush })).toMatchObject({
-    rushPullUrl: rush,
-    drain: true,
-  });
-  expect(problemOf([], { ...env, MMF_RUSH_PULL_URL: "nonsense" })).toMatch(/^MMF_RUSH_PULL_URL: /);
+test("a token of the queues that is left over is told, and passed on to nobody", () => {
+  const left: NodeJS.ProcessEnv = { ...env, MMF_PULL_TOKEN: "old-pull-token" };
+  expect(readSettings([], left)).toMatchObject({ hasOldPullToken: true });
+  forgetSecrets(left);
+  expect(left).toEqual({ MMF_API_URL: env.MMF_API_URL });
 });
 
 test("one job and every job cannot both be asked for", () => {

@@ -24,9 +24,7 @@ const integer = (min: number, max: number) =>
 const Environment = z.object({
   MMF_API_URL: baseUrl,
   MMF_RUNNER_TOKEN: secret,
-  MMF_PULL_URL: baseUrl,
-  MMF_RUSH_PULL_URL: baseUrl.optional(),
-  MMF_PULL_TOKEN: secret,
+  MMF_PULL_TOKEN: z.string().optional(),
   MMF_RUNNER_ID: RunnerId.optional(),
   FFMPEG_ENCODER: z.enum(ENCODER_SETTINGS).default("auto"),
   FFMPEG_DECODE: z.enum(DECODE_SETTINGS).default("auto"),
@@ -39,6 +37,7 @@ const Environment = z.object({
 const AnyFlags = z.object({
   once: z.boolean().default(false),
   drain: z.boolean().default(false),
+  "rush-only": z.boolean().default(false),
   concurrency: integer(1, 16).default(1),
   "poll-ms": integer(50, 60_000).default(1_000),
   "log-level": z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
@@ -54,16 +53,15 @@ const Flags = AnyFlags.refine(({ once, drain }) => !(once && drain), {
 export type Settings = {
   apiUrl: string;
   runnerToken: string;
-  pullUrl: string;
-  /** Of jobs of high priority: emptied before the other. */
-  rushPullUrl: string | null;
-  pullToken: string;
+  /** Of runners that pulled by themselves: no longer used, and it opens every queue of the account. */
+  hasOldPullToken: boolean;
   runnerId: string;
   encoder: (typeof ENCODER_SETTINGS)[number];
   decode: (typeof DECODE_SETTINGS)[number];
   exitWithParent: boolean;
   once: boolean;
   drain: boolean;
+  rushOnly: boolean;
   concurrency: number;
   pollMs: number;
   logLevel: "trace" | "debug" | "info" | "warn" | "error";
@@ -81,9 +79,10 @@ Pulls transcode jobs, encodes each with one ffmpeg, and streams every rendition 
 
 Options
   --once              run one job, then exit (0 when it is done)
-  --drain             pull until the queues have been empty once, end the jobs that run, exit 0
+  --drain             pull until both queues are empty at once, end the jobs that run, exit 0
+  --rush-only         rush jobs alone (priority 70 and above)
   --concurrency N     jobs at once (1)
-  --poll-ms N         pause between pulls of an empty queue (1000)
+  --poll-ms N         pause between pulls that found nothing, each of which waits at the API (1000)
   --log-level LEVEL   trace, debug, info, warn or error (info)
   --health-port N     serve /healthz and /metrics there (off)
   --health-host HOST  the address it listens on (127.0.0.1)
@@ -92,9 +91,6 @@ Options
 Environment
   MMF_API_URL         the API, https://…
   MMF_RUNNER_TOKEN    bearer token with the role runner
-  MMF_PULL_URL        https://…/client/v4/accounts/ACCOUNT/queues/QUEUE/messages
-  MMF_RUSH_PULL_URL   the same of the queue of rush jobs, which is emptied first (none: it is not pulled)
-  MMF_PULL_TOKEN      token that may pull and ack these queues
   MMF_RUNNER_ID       this runner's name, stable over restarts (host name and a random suffix)
   FFMPEG_ENCODER      auto, nvenc or x264 (auto: NVENC if it encodes, else libx264)
   FFMPEG_DECODE       auto or cpu (auto: with NVENC, on the card where that is proven)
@@ -131,15 +127,14 @@ export function readSettings(args: readonly string[], env: NodeJS.ProcessEnv): S
   return {
     apiUrl: variable.MMF_API_URL,
     runnerToken: variable.MMF_RUNNER_TOKEN,
-    pullUrl: variable.MMF_PULL_URL,
-    rushPullUrl: variable.MMF_RUSH_PULL_URL ?? null,
-    pullToken: variable.MMF_PULL_TOKEN,
+    hasOldPullToken: variable.MMF_PULL_TOKEN !== undefined,
     runnerId: variable.MMF_RUNNER_ID ?? defaultRunnerId(hostname(), randomBytes(3).toString("hex")),
     encoder: variable.FFMPEG_ENCODER,
     decode: variable.FFMPEG_DECODE,
     exitWithParent: variable.MMF_EXIT_WITH_PARENT,
     once: flag.once,
     drain: flag.drain,
+    rushOnly: flag["rush-only"],
     concurrency: flag.concurrency,
     pollMs: flag["poll-ms"],
     logLevel: flag["log-level"],
@@ -164,6 +159,7 @@ function parseFlags(args: readonly string[]) {
         help: { type: "boolean", short: "h" },
         once: { type: "boolean" },
         drain: { type: "boolean" },
+        "rush-only": { type: "boolean" },
         concurrency: { type: "string" },
         "poll-ms": { type: "string" },
         "log-level": { type: "string" },

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test, vi } from "vitest";
-import { apiToken, jobMessage, type Peer, pullToken, startPeer } from "./job/testing/protocol-peer.ts";
+import { apiToken, jobMessage, type Peer, startPeer } from "./job/testing/protocol-peer.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
 import { loopedClip } from "./testing/runner-process.ts";
 
@@ -36,8 +36,6 @@ test.skipIf(!hasScript)("a terminal that stands still holds up neither heartbeat
       TMPDIR: folder.path,
       MMF_API_URL: peer.url,
       MMF_RUNNER_TOKEN: apiToken,
-      MMF_PULL_URL: peer.pullUrl,
-      MMF_PULL_TOKEN: pullToken,
       FFMPEG_ENCODER: "x264",
     },
   });

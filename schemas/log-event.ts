@@ -48,6 +48,12 @@ export const LogEvent = z.discriminatedUnion("event", [
   }),
   /** A message could not be handled; the queue delivers it again, or it ends as a dead letter. */
   z.object({ event: z.literal("queue.message-failed"), queue: z.string(), messageId: z.string(), attempts: z.int() }),
+  /** The queues that runners wait for could not be pulled; asked again after a pause. */
+  z.object({ event: z.literal("pull.failed"), queue: z.string(), inARow: z.int() }),
+  /** A message of a transcode queue that is no job: given back, it ends as a dead letter. */
+  z.object({ event: z.literal("pull.unreadable"), queue: z.string(), attempts: z.int(), problem: z.string() }),
+  /** A message could not be given back; it is visible again when its lease is over. */
+  z.object({ event: z.literal("pull.not-given-back"), queue: z.string() }),
   z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
   /** An upload that nobody knew any more was aborted. */
   z.object({ event: z.literal("stray-uploads.aborted"), key: z.string(), initiatedAt: z.string() }),
@@ -99,6 +105,9 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "command.unconfirmed": "error",
   "command.fact-refused": "error",
   "queue.message-failed": "error",
+  "pull.failed": "warn",
+  "pull.unreadable": "warn",
+  "pull.not-given-back": "warn",
   "upload.abort-failed": "warn",
   "stray-uploads.aborted": "warn",
   "stray-uploads.swept": "warn",

@@ -1,5 +1,6 @@
 /**
- * Runner protocol: frames on `GET /v1/runner/jobs/{jobId}?asset={fileId}` (WebSocket) and the two POSTs beside it.
+ * Runner protocol: the queues' messages by `POST /v1/runner/messages/pull`, `…/ack` and `…/retry`; frames on
+ * `GET /v1/runner/jobs/{jobId}?asset={fileId}` (WebSocket) and the two POSTs beside it.
  * Runner: claim or resume → granted → probed → ladder → uploaded per rendition → the object says done.
  * Every runner frame carries `seq`; the object answers `ok` or `refused` with that seq, so a frame lost with a socket is
  * sent again after `resume` and means the same twice.
@@ -130,6 +131,51 @@ export const TranscodeMessage = z.object({
   priority: z.int().min(0).max(100),
 });
 export type TranscodeMessage = z.infer<typeof TranscodeMessage>;
+
+/** The queues that runners take jobs from, in the order in which they are emptied. */
+export const PulledQueue = z.enum(["transcode-rush", "transcode"]);
+export type PulledQueue = z.infer<typeof PulledQueue>;
+
+const leaseId = z.string().regex(/^[\w.~+/=:-]{1,4096}$/, "must be the leaseId of a pulled message");
+
+/** A request that waits longer may be cut by what lies in between. */
+export const longestPullWaitSeconds = 25;
+
+/** POST /v1/runner/messages/pull */
+export const PullRequest = z.strictObject({
+  /** How long the answer may wait for a message. 0: both queues are looked at once. */
+  waitSeconds: z.int().min(0).max(longestPullWaitSeconds).default(longestPullWaitSeconds),
+  /** Jobs of the rush queue alone. */
+  rushOnly: z.boolean().default(false),
+});
+export type PullRequest = z.infer<typeof PullRequest>;
+
+export const PulledMessage = z.object({
+  queue: PulledQueue,
+  leaseId,
+  /** Deliveries so far, this one included. */
+  attempts: z.int().nonnegative(),
+  /** As it was sent: fields that this version does not know are kept. */
+  message: TranscodeMessage.loose(),
+});
+export type PulledMessage = z.infer<typeof PulledMessage>;
+
+/** null: no message came in that time. */
+export const PullAnswer = z.object({ pulled: PulledMessage.nullable() });
+export type PullAnswer = z.infer<typeof PullAnswer>;
+
+/** POST /v1/runner/messages/ack */
+export const AckRequest = z.strictObject({ queue: PulledQueue, leaseId });
+
+/** POST /v1/runner/messages/retry */
+export const RetryRequest = z.strictObject({
+  queue: PulledQueue,
+  leaseId,
+  delaySeconds: z.int().min(0).max(86_400).default(0),
+});
+
+/** The queue takes late and repeated ones, so that this says only that it was asked. */
+export const SettleAnswer = z.object({});
 
 /** POST /v1/runner/jobs/{jobId}/parts?asset={fileId} */
 export const PartRequest = z.strictObject({

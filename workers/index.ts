@@ -7,6 +7,7 @@ import type { Env } from "./stores/config.ts";
 
 export { AssetObject } from "../durable-objects/asset-object.ts";
 export { FeedObject } from "../durable-objects/feed-object.ts";
+export { PullObject } from "../durable-objects/pull-object.ts";
 
 export default {
   fetch(request, env, ctx) {

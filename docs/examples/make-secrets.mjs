@@ -8,6 +8,7 @@ const keyring = () => JSON.stringify({ [`k${Date.now()}`]: randomBytes(32).toStr
 const secrets = {
   WASABI_ACCESS_KEY_ID: process.env.WASABI_ACCESS_KEY_ID ?? "",
   WASABI_SECRET_ACCESS_KEY: process.env.WASABI_SECRET_ACCESS_KEY ?? "",
+  QUEUES_TOKEN: process.env.QUEUES_TOKEN ?? "",
   LUCID_AGENT_TOKEN: randomBytes(32).toString("base64url"),
   LUCID_AGENT_CALLBACK_SECRET: webhookSecret(),
   UPLOAD_WEBHOOK_SECRET: webhookSecret(),

@@ -20,7 +20,7 @@ function oneAsset({ stopsWhenDone = true } = {}) {
   const run = (runner: string, outcome: JobOutcome, options: Partial<RunnerLoopOptions> = {}) =>
     runnerLoop({
       ...quickLoop,
-      queues: [shared.queue],
+      queue: shared.queue,
       shutdown: shutdown.signal,
       finish: new AbortController().signal,
       run: async (_message, settle) => {

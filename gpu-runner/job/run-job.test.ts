@@ -11,7 +11,7 @@ import { redactor } from "../redact.ts";
 import { ShuttingDown } from "./job-failure.ts";
 import { jobTiming } from "./job-timing.ts";
 import { runJob } from "./run-job.ts";
-import { apiToken, jobMessage, type Peer, type PeerOptions, pullToken, startPeer } from "./testing/protocol-peer.ts";
+import { apiToken, jobMessage, type Peer, type PeerOptions, startPeer } from "./testing/protocol-peer.ts";
 
 // Real encodes, on machines that may have other work.
 vi.setConfig({ testTimeout: 120_000 });
@@ -60,7 +60,7 @@ async function start(options: PeerOptions = {}, outputsAtOnce?: number) {
   const message = jobMessage();
   const shutdown = new AbortController();
   const lines: string[] = [];
-  const redact = redactor([apiToken, pullToken]);
+  const redact = redactor([apiToken]);
   const outcome = runJob({
     message,
     settle: {

@@ -1,11 +1,11 @@
 import { afterEach, expect, test } from "vitest";
 import { ShuttingDown } from "./job-failure.ts";
-import { createPullQueue, type PullQueue, PullRefused } from "./pull-queue.ts";
+import { createPullQueue, type PullQueue } from "./pull-queue.ts";
 import type { JobOutcome } from "./run-job.ts";
 import { type RunnerLoopOptions, refusalsInARow, runnerLoop } from "./runner-loop.ts";
 import { done, failedWith, quickLoop } from "./testing/loop-options.ts";
 import { queueOf } from "./testing/memory-queue.ts";
-import { jobMessage, type Peer, pullToken, startPeer } from "./testing/protocol-peer.ts";
+import { apiToken, jobMessage, type Peer, pullPath, startPeer } from "./testing/protocol-peer.ts";
 
 let peer: Peer;
 afterEach(() => peer?.stop());
@@ -16,10 +16,10 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
   const finish = new AbortController();
   const outcomes: JobOutcome["type"][] = [];
   const queue = createPullQueue({
-    setting: "MMF_PULL_URL",
-    url: peer.pullUrl,
-    token: pullToken,
-    visibilityTimeoutMs: 60_000,
+    apiUrl: peer.url,
+    token: apiToken,
+    waitSeconds: 0,
+    rushOnly: false,
     timeoutMs: 2_000,
     backoff: { baseMs: 1, maxMs: 5 },
     random: Math.random,
@@ -27,7 +27,7 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
   const begin = () =>
     runnerLoop({
       ...quickLoop,
-      queues: [queue],
+      queue,
       shutdown: shutdown.signal,
       finish: finish.signal,
       run,
@@ -41,8 +41,6 @@ async function start(run: RunnerLoopOptions["run"], changes: Partial<RunnerLoopO
     finish: () => finish.abort(),
   };
 }
-
-const numberOf = (fileId: string) => Number(/\d+$/.exec(fileId)?.[0]);
 
 test("jobs run one after the other, and the loop ends only when the running one has", async () => {
   let running = 0;
@@ -95,14 +93,6 @@ test("once: skips what is refused, runs one job and ends with its outcome", asyn
   expect(loop.outcomes).toEqual(["refused", "failed"]);
 });
 
-test("a message that is no job is left to its retries, not acked", async () => {
-  const loop = await start(async () => done, { once: true });
-  peer.enqueue("bad", "%%%");
-  peer.enqueue("good", jobMessage(1));
-  await loop.begin();
-  expect(peer.journal.filter((entry) => entry !== "pull")).toEqual(["retry:bad:60"]);
-});
-
 test("a queue that answers with errors is asked again", async () => {
   let pulls = 0;
   const loop = await start(
@@ -110,7 +100,7 @@ test("a queue that answers with errors is asked again", async () => {
     { once: true },
     {
       onPost: (path: string, _body: unknown, response: import("node:http").ServerResponse) => {
-        if (path !== "/queue/pull" || ++pulls > 3) return false;
+        if (path !== pullPath || ++pulls > 3) return false;
         if (pulls === 1) response.writeHead(500).end();
         else if (pulls === 2) response.destroy();
         else response.writeHead(200).end("not json");
@@ -130,7 +120,7 @@ test("a queue that answers again, with nothing in it, is polled at the usual pac
     { once: true, backoff: { baseMs: 1_000, maxMs: 600_000 }, random: () => 0 },
     {
       onPost: (path: string, _body: unknown, response: import("node:http").ServerResponse) => {
-        if (path !== "/queue/pull") return false;
+        if (path !== pullPath) return false;
         pulls++;
         // Out once; then empty for longer than the test would wait if each pull still backed off.
         if (pulls === 1) response.writeHead(500).end();
@@ -150,42 +140,6 @@ test("a runner that fails three different assets in a row stops pulling and says
   expect(loop.outcomes).toHaveLength(4);
 });
 
-test("with one slot and a backlog, a rush job is next, and each message is settled at its own queue", async () => {
-  const [rush, normal, settled, order]: [number[], number[], string[], number[]] = [[], [1, 2, 3], [], []];
-  const loop = await start(
-    async ({ fileId }, settle) => {
-      order.push(numberOf(fileId));
-      await settle.ack();
-      // It arrives while the first job runs.
-      if (order.length === 1) rush.push(9);
-      return done;
-    },
-    { drain: true, queues: [queueOf("rush", rush, settled), queueOf("normal", normal, settled)] },
-  );
-  expect(await loop.begin()).toEqual({ type: "drained" });
-  expect(order).toEqual([1, 9, 2, 3]);
-  expect(settled).toEqual(["ack:normal-1", "ack:rush-9", "ack:normal-2", "ack:normal-3"]);
-});
-
-test("a rush queue that cannot be asked does not hold up the other, and does not count as empty", async () => {
-  let refusals = 0;
-  const rush = queueOf("rush", [9]);
-  const flaky: PullQueue = {
-    ...rush,
-    pull: (signal) => (++refusals <= 4 ? Promise.reject(new Error("no answer")) : rush.pull(signal)),
-  };
-  const order: number[] = [];
-  const loop = await start(
-    async ({ fileId }) => {
-      order.push(numberOf(fileId));
-      return done;
-    },
-    { drain: true, queues: [flaky, queueOf("normal", [1, 2])] },
-  );
-  expect(await loop.begin()).toEqual({ type: "drained" });
-  expect(order).toEqual([1, 2, 9]);
-});
-
 test("drain: ends when the queue has been empty once and the running jobs are over, whatever became of them", async () => {
   const outcomes = [failedWith("INVALID_MEDIA"), done, done];
   const loop = await start(
@@ -195,7 +149,6 @@ test("drain: ends when the queue has been empty once and the running jobs are ov
     },
     { drain: true, concurrency: 2 },
   );
-  peer.enqueue("bad", "%%%");
   for (let n = 1; n <= 3; n++) peer.enqueue(`m${n}`, jobMessage(n));
   expect(await loop.begin()).toEqual({ type: "drained" });
   expect(loop.outcomes.sort()).toEqual(["done", "done", "failed"]);
@@ -212,9 +165,9 @@ test("drain: a runner that turns out to be unfit says so instead", async () => {
 function answeringPulls(statusOf: (pull: number) => number | undefined) {
   let pulls = 0;
   const onPost = (path: string, _body: unknown, response: import("node:http").ServerResponse) => {
-    const status = path === "/queue/pull" ? statusOf(++pulls) : undefined;
+    const status = path === pullPath ? statusOf(++pulls) : undefined;
     if (status === undefined) return false;
-    response.writeHead(status).end(JSON.stringify({ errors: [{ message: "no such queue" }] }));
+    response.writeHead(status).end(JSON.stringify({ detail: "not you" }));
     return true;
   };
   return { onPost, pulls: () => pulls };
@@ -225,12 +178,11 @@ test.each([
   ["once", 404],
   ["drain", 403],
   ["drain", 404],
-])("%s: a queue that answers %i again and again ends it, with the reason", async (how, status) => {
+])("%s: an API that answers %i again and again ends it, with the reason", async (how, status) => {
   const { onPost, pulls } = answeringPulls(() => status);
   const loop = await start(async () => done, { once: how === "once", drain: how === "drain" }, { onPost });
   const end = await loop.begin();
-  expect(end).toMatchObject({ type: "refused", reason: expect.stringContaining(`HTTP ${status} (no such queue)`) });
-  expect(end).toMatchObject({ reason: expect.stringContaining("MMF_PULL_URL") });
+  expect(end).toMatchObject({ type: "refused", reason: expect.stringContaining(`HTTP ${status} (not you)`) });
   expect({ pulls: pulls(), outcomes: loop.outcomes }).toEqual({ pulls: refusalsInARow, outcomes: [] });
 });
 
@@ -245,30 +197,21 @@ test("drain: outages do not count as refusals, and a pull that goes well ends th
   expect(loop.outcomes).toEqual(["done", "done"]);
 });
 
-test("drain: where one queue refuses, the others are worked off first, and the running jobs end", async () => {
-  let ended = 0;
-  const refused = new PullRefused("the queue refused to pull", { status: 403, headers: new Headers(), text: "" });
-  const rush: PullQueue = { ...queueOf("rush", []), pull: () => Promise.reject(refused) };
+test("a runner that serves goes on asking an API that refuses it, and says so until it is served", async () => {
+  const { onPost } = answeringPulls((pull) => (pull < 4 * refusalsInARow ? 403 : undefined));
+  const waits: (string | null)[] = [];
   const loop = await start(
     async () => {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      ended++;
+      loop.stop();
       return done;
     },
-    { drain: true, concurrency: 2, queues: [rush, queueOf("normal", [1, 2, 3])] },
+    { onWait: (reason) => waits.push(reason) },
+    { onPost },
   );
-  expect(await loop.begin()).toMatchObject({ type: "refused", reason: expect.stringContaining("rush") });
-  expect(ended).toBe(3);
-});
-
-test("a runner that serves goes on asking a queue that refuses it", async () => {
-  const { onPost, pulls } = answeringPulls((pull) => {
-    if (pull === 4 * refusalsInARow) loop.stop();
-    return 403;
-  });
-  const loop = await start(async () => done, {}, { onPost });
+  peer.enqueue("m1", jobMessage(1));
   expect(await loop.begin()).toEqual({ type: "stopped" });
-  expect(pulls()).toBeGreaterThan(refusalsInARow);
+  expect(waits).toEqual([expect.stringContaining("HTTP 403 (not you)"), null]);
+  expect(loop.outcomes).toEqual(["done"]);
 });
 
 test("told to finish, it pulls no more and lets the running job end", async () => {
@@ -285,16 +228,26 @@ test("told to finish, it pulls no more and lets the running job end", async () =
   expect(peer.journal.filter((entry) => entry === "pull")).toHaveLength(1);
 });
 
+test("told to finish while it waits for a message, it ends at once", async () => {
+  const pull: PullQueue["pull"] = (signal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      loop.finish();
+    });
+  const loop = await start(async () => done, { queue: { ...queueOf([]), pull } });
+  expect(await loop.begin()).toEqual({ type: "drained" });
+});
+
 test("told to finish while a pull is under way, it gives the message back at once", async () => {
   const settled: string[] = [];
-  const queue = queueOf("normal", [1], settled);
+  const queue = queueOf([1], settled);
   const pull: PullQueue["pull"] = (signal) => {
     loop.finish();
     return queue.pull(signal);
   };
-  const loop = await start(async () => done, { queues: [{ ...queue, pull }] });
+  const loop = await start(async () => done, { queue: { ...queue, pull } });
   expect(await loop.begin()).toEqual({ type: "drained" });
-  expect(settled).toEqual(["retry:normal-1:0"]);
+  expect(settled).toEqual(["retry:m1:0"]);
   expect(loop.outcomes).toEqual([]);
 });
 
@@ -337,7 +290,7 @@ test("a store that refuses different assets is tried with one at a time, after a
     },
     {
       concurrency: 2,
-      queues: [queueOf("normal", [1, 2, 3, 4, 5, 6, 7, 8, 9])],
+      queue: queueOf([1, 2, 3, 4, 5, 6, 7, 8, 9]),
       onWait: (reason) => {
         events.push(reason === null ? "goes on" : "waits");
         if (reason !== null) waits++;
@@ -354,7 +307,7 @@ test("a store that refuses different assets is tried with one at a time, after a
 test("a runner that is told to stop while it waits for the store stops at once", async () => {
   const waits: (string | null)[] = [];
   const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), {
-    queues: [queueOf("normal", [1, 2, 3])],
+    queue: queueOf([1, 2, 3]),
     shutOutMs: 600_000,
     onWait: (reason) => {
       waits.push(reason);
@@ -368,8 +321,8 @@ test("a runner that is told to stop while it waits for the store stops at once",
 
 test("drain: does not wait for a store that refuses all, and says so", async () => {
   const left = [1, 2, 3];
-  const queues = [queueOf("normal", left)];
-  const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), { drain: true, queues, shutOutMs: 600_000 });
+  const queue = queueOf(left);
+  const loop = await start(async () => failedWith("WASABI_FORBIDDEN"), { drain: true, queue, shutOutMs: 600_000 });
   expect(await loop.begin()).toMatchObject({ type: "unfit", reason: expect.stringContaining("check its keys") });
   expect(left).toEqual([3]);
 });

@@ -3,7 +3,7 @@
  * pull where that is wanted, or until it should not go on.
  */
 import type { Logger } from "pino";
-import type { TranscodeMessage } from "../../schemas/runner-protocol.ts";
+import type { PulledMessage, TranscodeMessage } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
 import {
   type FailureStreak,
@@ -13,19 +13,17 @@ import {
   reasonToWait,
   type ShutOut,
 } from "./failure-streak.ts";
-import { ShuttingDown } from "./job-failure.ts";
 import { leaveToOthers, nextOwnFailures, type OwnFailures } from "./own-failure.ts";
-import { type PulledMessage, type PullQueue, PullRefused } from "./pull-queue.ts";
+import { type Lease, type PullQueue, PullRefused } from "./pull-queue.ts";
 import type { JobOutcome, RunJobOptions } from "./run-job.ts";
 import { createSlots } from "./slots.ts";
 
 export type RunnerLoopOptions = {
-  /** In the order in which they are emptied: the next is looked at only while those before it are empty. */
-  queues: readonly PullQueue[];
+  queue: PullQueue;
   concurrency: number;
-  /** One job, then the end; the end, too, when a queue goes on refusing the runner. */
+  /** One job, then the end; the end, too, when the API goes on refusing the runner. */
   once: boolean;
-  /** Until every queue has been empty once, or goes on refusing; then the end, when the jobs that run are over. */
+  /** Until there was no message once, or the API goes on refusing; then the end, when the jobs that run are over. */
   drain: boolean;
   pollMs: number;
   backoff: Backoff;
@@ -48,17 +46,14 @@ export type LoopEnd =
   | { type: "drained" }
   | { type: "once"; outcome: JobOutcome }
   | { type: "unfit"; reason: string }
-  /** A queue refused the runner time and again, so that what it holds cannot be known. */
+  /** The API refused the runner time and again, so that what the queues hold cannot be known. */
   | { type: "refused"; reason: string };
 
-type Pulled = { queue: PullQueue; pulled: PulledMessage };
-
-/** `refusal`: what a queue said for good; null: one did not answer, or said that it cannot now. */
+/** `refusal`: what the API said for good; null: it did not answer, or said that it cannot now. */
 type PullFailed = { failed: true; refusal: string | null };
 
-/** A token or a queue that was just made may be unknown for some seconds. */
+/** A token that was just made may be unknown for some seconds. */
 export const refusalsInARow = 5;
-const unreadableRetrySeconds = 60;
 /** Not tied to the shutdown: a message must still be settled while the runner ends. */
 const settleLimitMs = 15_000;
 
@@ -75,7 +70,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   let only: JobOutcome | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
-  /** Rounds of pulls that were refused for good, with none that went well in between, and what the last one was told. */
+  /** Pulls that were refused for good, with none that went well in between, and what the last one was told. */
   let refusals = 0;
   let refusal = "";
 
@@ -104,27 +99,24 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   }
 
   async function pullNext(): Promise<{ job: Promise<void> } | "empty" | "nothing" | "trouble"> {
-    const found = await pullFirst(options, trouble);
-    if (found !== null && "failed" in found) {
+    const pulled = await pullOrFailure(options, noMore, trouble);
+    if (pulled !== null && "failed" in pulled) {
       trouble++;
-      if (found.refusal !== null) {
+      if (pulled.refusal !== null) {
         refusals++;
-        refusal = found.refusal;
+        refusal = pulled.refusal;
+        if (refusals === refusalsInARow) options.onWait(refusal);
       }
       return "trouble";
     }
+    if (refusals >= refusalsInARow) options.onWait(null);
     refusals = 0;
-    if (found === null) {
+    if (pulled === null) {
       trouble = 0;
       return "empty";
     }
-    const { message, problem, attempts, leaseId } = found.pulled;
-    const settle = settleOf(found.queue, leaseId);
-    if (message === null) {
-      options.log.warn({ problem, attempts }, "a message that is not a transcode job");
-      await giveBack(settle, unreadableRetrySeconds);
-      return "nothing";
-    }
+    const { message, attempts } = pulled;
+    const settle = settleOf(options.queue, pulled);
     if (finish.aborted) {
       await giveBack(settle, 0);
       return "nothing";
@@ -196,39 +188,27 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   return { type: "drained" };
 }
 
-function settleOf(queue: PullQueue, leaseId: string): RunJobOptions["settle"] {
+function settleOf(queue: PullQueue, lease: Lease): RunJobOptions["settle"] {
   return {
-    ack: () => queue.ack(leaseId, AbortSignal.timeout(settleLimitMs)),
-    retry: (delaySeconds) => queue.retry(leaseId, delaySeconds, AbortSignal.timeout(settleLimitMs)),
+    ack: () => queue.ack(lease, AbortSignal.timeout(settleLimitMs)),
+    retry: (delaySeconds) => queue.retry(lease, delaySeconds, AbortSignal.timeout(settleLimitMs)),
   };
 }
 
-/** A queue that cannot be asked holds up no other; whether all are empty is not known then. */
-async function pullFirst(options: RunnerLoopOptions, trouble: number): Promise<Pulled | PullFailed | null> {
-  const failures: PullFailed[] = [];
-  for (const queue of options.queues) {
-    const pulled = await pullOrNull(queue, options, trouble);
-    if (pulled === null) continue;
-    if (!("failed" in pulled)) return { queue, pulled };
-    failures.push(pulled);
-  }
-  return failures.find(({ refusal }) => refusal !== null) ?? failures[0] ?? null;
-}
-
-async function pullOrNull(
-  queue: PullQueue,
-  options: RunnerLoopOptions,
+async function pullOrFailure(
+  { queue, log }: RunnerLoopOptions,
+  noMore: AbortSignal,
   trouble: number,
 ): Promise<PulledMessage | PullFailed | null> {
   try {
-    // Not ended by `finish`: a message whose answer is lost stays hidden from everybody for a minute.
-    return await queue.pull(options.shutdown);
+    return await queue.pull(noMore);
   } catch (error) {
-    if (error instanceof ShuttingDown) throw error;
+    if (noMore.aborted) throw error;
     const permanent = error instanceof PullRefused && error.permanent;
-    const says = permanent ? "the queue refuses this runner: check its URL and MMF_PULL_TOKEN" : "pull failed";
-    const { setting } = queue;
-    options.log[permanent ? "error" : "warn"]({ setting, reason: String(error), inARow: trouble + 1 }, says);
-    return { failed: true, refusal: permanent ? `${setting}: ${error.message}` : null };
+    const says = permanent
+      ? "the API refuses this runner: see the reason, MMF_API_URL and MMF_RUNNER_TOKEN"
+      : "pull failed";
+    log[permanent ? "error" : "warn"]({ reason: String(error), inARow: trouble + 1 }, says);
+    return { failed: true, refusal: permanent ? error.message : null };
   }
 }

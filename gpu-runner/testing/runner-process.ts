@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { apiToken, type Peer, pullToken } from "../job/testing/protocol-peer.ts";
+import { apiToken, type Peer } from "../job/testing/protocol-peer.ts";
 import { runFfmpeg } from "../media/testing/ffmpeg-clip.ts";
 
 const entry = fileURLToPath(new URL("../main.ts", import.meta.url));
@@ -22,8 +22,6 @@ export function startRunnerProcess(
       TMPDIR: folder,
       MMF_API_URL: peer.url,
       MMF_RUNNER_TOKEN: apiToken,
-      MMF_PULL_URL: peer.pullUrl,
-      MMF_PULL_TOKEN: pullToken,
       MMF_RUNNER_ID: "runner-under-test",
       FFMPEG_ENCODER: "x264",
       ...variables,

@@ -17,7 +17,6 @@ export const StackFacts = z.object({
     secretAccessKey: z.string(),
   }),
   lucidlink: z.object({ url: Address, root: z.string(), token: z.string() }),
-  pull: z.object({ url: Address, rushUrl: Address, token: z.string() }),
   webhookSecret: z.string(),
   appWebhook: z.object({ url: Address, secret: z.string(), file: z.string() }).optional(),
   tokens: z.object({

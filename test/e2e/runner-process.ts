@@ -34,7 +34,7 @@ export class RunnerProcess {
     args: string[] = [],
     variables: Record<string, string> = {},
   ): Promise<RunnerProcess> {
-    const { api, pull, tokens } = await stack.facts();
+    const { api, tokens } = await stack.facts();
     const [worker] = (await stack.child("worker")).processes;
     const child = spawn(process.execPath, [entry, "--poll-ms", "200", ...args], {
       stdio: ["pipe", "pipe", "ignore"],
@@ -42,9 +42,6 @@ export class RunnerProcess {
         ...worker?.environment,
         MMF_API_URL: api,
         MMF_RUNNER_TOKEN: tokens.runner,
-        MMF_PULL_URL: pull.url,
-        MMF_RUSH_PULL_URL: pull.rushUrl,
-        MMF_PULL_TOKEN: pull.token,
         MMF_RUNNER_ID: runnerId,
         FFMPEG_ENCODER: "x264",
         // A test that is broken off leaves no runner behind.

@@ -50,18 +50,18 @@ test("ready means ready: every address in stack.json answers at once", async () 
   expect(await status(`${facts.api}/healthz`)).toBe(200);
   expect(await status(`${facts.api}/v1/assets`, facts.tokens.viewer)).toBe(200);
   expect(await status(`${facts.lucidlink.url}/v1/files?prefix=Clients`, facts.lucidlink.token)).toBe(200);
-  const pulled = await fetch(`${facts.pull.url}/pull`, {
+  const pulled = await fetch(`${facts.api}/v1/runner/messages/pull`, {
     method: "POST",
-    headers: { authorization: `Bearer ${facts.pull.token}`, "content-type": "application/json" },
-    body: JSON.stringify({ batch_size: 1, visibility_timeout_ms: 1_000 }),
+    headers: { authorization: `Bearer ${facts.tokens.runner}`, "content-type": "application/json" },
+    body: JSON.stringify({ waitSeconds: 0 }),
   });
-  expect(await pulled.json()).toMatchObject({ success: true, result: { messages: [] } });
+  expect(await pulled.json()).toEqual({ pulled: null });
   for (const pid of Object.values(facts.pids)) expect(isRunning(pid)).toBe(true);
 });
 
 test("no secret of the stack shows in any command line", async () => {
-  const { wasabi, lucidlink, pull, webhookSecret, tokens } = await stack.facts();
-  const secrets = [wasabi.secretAccessKey, lucidlink.token, pull.token, webhookSecret, ...Object.values(tokens)];
+  const { wasabi, lucidlink, webhookSecret, tokens } = await stack.facts();
+  const secrets = [wasabi.secretAccessKey, lucidlink.token, webhookSecret, ...Object.values(tokens)];
   for (const { command } of stack.processes()) {
     for (const secret of secrets) expect(command.join(" ")).not.toContain(secret);
   }

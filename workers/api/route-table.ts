@@ -22,6 +22,7 @@ import { pinProject, prewarmProject, projectRuns, unpinProject, wrapProject } fr
 import { auditTrail, changeRetentionPolicy, retentionPolicy } from "./retention-policy.ts";
 import { jsonResponse, type Route, route } from "./route.ts";
 import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
+import { runnerAck, runnerPull, runnerRetry } from "./runner-message.ts";
 import { assetStatus, feedStatus, issueTicket } from "./status-socket.ts";
 import { uploadWebhook } from "./upload-webhook.ts";
 
@@ -37,6 +38,9 @@ export const routes: readonly Route[] = [
   issueTicket,
   playback,
   originalAccess,
+  runnerPull,
+  runnerAck,
+  runnerRetry,
   runnerSocket,
   runnerParts,
   runnerSource,

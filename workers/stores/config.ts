@@ -4,11 +4,13 @@
  */
 import { z } from "zod";
 import { Policy } from "../../schemas/policy.ts";
+import type { PulledQueue } from "../../schemas/runner-protocol.ts";
 
 /** What wrangler.toml binds; the objects are reached through their doors, so their classes are not named here. */
-export interface Env extends Omit<Cloudflare.Env, "ASSET" | "FEED"> {
+export interface Env extends Omit<Cloudflare.Env, "ASSET" | "FEED" | "PULL"> {
   ASSET: DurableObjectNamespace;
   FEED: DurableObjectNamespace;
+  PULL: DurableObjectNamespace;
 }
 
 /** A shared secret with the name that travels beside what it signed. */
@@ -27,11 +29,21 @@ export interface WasabiConfig {
   secretAccessKey: string;
 }
 
+/** Cloudflare's API of the queues that runners take jobs from. */
+export interface PullConfig {
+  /** Without a slash at its end. */
+  apiUrl: string;
+  accountId: string;
+  token: string;
+  queueIds: Readonly<Record<PulledQueue, string>>;
+}
+
 export interface Config {
   environment: string;
   /** Without a slash at its end. */
   publicUrl: string;
   wasabi: WasabiConfig;
+  pull: PullConfig;
   /** null: this deployment has no LucidLink. */
   lucidAgent: { url: string; token: string } | null;
   lucidAgentCallbackSecret: Uint8Array<ArrayBuffer>;
@@ -48,6 +60,9 @@ const Address = z
   .transform((url) => url.replace(/\/+$/, ""));
 const OptionalAddress = z.union([z.literal(""), Address]);
 const Text = z.string().min(1, "must not be empty");
+
+/** A part of an address. */
+const CloudflareId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be an id: 1–64 characters of A–Z a–z 0–9 _ -");
 
 const bytesOfBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
@@ -105,6 +120,11 @@ const Settings = z.object({
   WASABI_BUCKET: Text,
   WASABI_ACCESS_KEY_ID: Text,
   WASABI_SECRET_ACCESS_KEY: Text,
+  QUEUES_API_URL: Address,
+  CLOUDFLARE_ACCOUNT_ID: CloudflareId,
+  TRANSCODE_QUEUE_ID: CloudflareId,
+  TRANSCODE_RUSH_QUEUE_ID: CloudflareId,
+  QUEUES_TOKEN: Text,
   LUCID_AGENT_URL: OptionalAddress,
   LUCID_AGENT_TOKEN: Text,
   LUCID_AGENT_CALLBACK_SECRET: WebhookSecret,
@@ -145,6 +165,15 @@ export function parseConfig(env: Record<keyof typeof Settings.shape, string>): C
       bucket: settings.WASABI_BUCKET,
       accessKeyId: settings.WASABI_ACCESS_KEY_ID,
       secretAccessKey: settings.WASABI_SECRET_ACCESS_KEY,
+    },
+    pull: {
+      apiUrl: settings.QUEUES_API_URL,
+      accountId: settings.CLOUDFLARE_ACCOUNT_ID,
+      token: settings.QUEUES_TOKEN,
+      queueIds: {
+        transcode: settings.TRANSCODE_QUEUE_ID,
+        "transcode-rush": settings.TRANSCODE_RUSH_QUEUE_ID,
+      },
     },
     lucidAgent: hasLucidLink ? { url: settings.LUCID_AGENT_URL, token: settings.LUCID_AGENT_TOKEN } : null,
     lucidAgentCallbackSecret: settings.LUCID_AGENT_CALLBACK_SECRET,

@@ -13,7 +13,7 @@ export const failedWith = (code: FailureCode): JobOutcome => ({
   retryable: failureFacts[code].retryable,
 });
 
-export const quickLoop: Omit<RunnerLoopOptions, "queues" | "shutdown" | "finish" | "run"> = {
+export const quickLoop: Omit<RunnerLoopOptions, "queue" | "shutdown" | "finish" | "run"> = {
   concurrency: 1,
   once: false,
   drain: false,

@@ -4,17 +4,14 @@ import type { PullQueue } from "../pull-queue.ts";
 import { jobMessage } from "./protocol-peer.ts";
 
 /** What it holds is added and looked at by number. */
-export function queueOf(setting: string, numbers: number[], settled: string[] = []) {
+export function queueOf(numbers: number[], settled: string[] = []) {
   const queue: PullQueue = {
-    setting,
     async pull() {
       const n = numbers.shift();
-      return n === undefined
-        ? null
-        : { leaseId: `${setting}-${n}`, attempts: 1, message: jobMessage(n), problem: null };
+      return n === undefined ? null : { queue: "transcode", leaseId: `m${n}`, attempts: 1, message: jobMessage(n) };
     },
-    ack: async (leaseId) => void settled.push(`ack:${leaseId}`),
-    retry: async (leaseId, seconds) => void settled.push(`retry:${leaseId}:${seconds}`),
+    ack: async ({ leaseId }) => void settled.push(`ack:${leaseId}`),
+    retry: async ({ leaseId }, seconds) => void settled.push(`retry:${leaseId}:${seconds}`),
   };
   return queue;
 }
@@ -33,16 +30,15 @@ export function retryingQueue() {
     return entry;
   };
   const queue: PullQueue = {
-    setting: "retrying",
     async pull() {
       const entry = waiting.shift();
       if (entry === undefined) return null;
       const leaseId = `lease-${++pulls}`;
       pulled.set(leaseId, { ...entry, attempts: entry.attempts + 1 });
-      return { leaseId, attempts: entry.attempts + 1, message: entry.message, problem: null };
+      return { queue: "transcode", leaseId, attempts: entry.attempts + 1, message: entry.message };
     },
-    ack: async (leaseId) => void take(leaseId, "ack"),
-    retry: async (leaseId) => {
+    ack: async ({ leaseId }) => void take(leaseId, "ack"),
+    retry: async ({ leaseId }) => {
       const entry = take(leaseId, "retry");
       if (entry !== undefined) waiting.push(entry);
     },

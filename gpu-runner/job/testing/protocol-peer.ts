@@ -1,5 +1,5 @@
 /**
- * The other side of the runner for tests, over real sockets: the queue's pull API, the job's WebSocket and its POSTs,
+ * The other side of the runner for tests, over real sockets: the queues' doors, the job's WebSocket and its POSTs,
  * and a store for source and parts. It follows the protocol; a test overrides single answers to make trouble.
  */
 import { createHash } from "node:crypto";
@@ -9,12 +9,21 @@ import type { Socket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { defaultLadder, type LadderPolicy } from "../../../schemas/ladder.ts";
 import { planLadder } from "../../../schemas/plan-ladder.ts";
-import { type ObjectFrame, PartRequest, RunnerFrame, type TranscodeMessage } from "../../../schemas/runner-protocol.ts";
+import {
+  AckRequest,
+  type ObjectFrame,
+  PartRequest,
+  PullRequest,
+  RetryRequest,
+  RunnerFrame,
+  type TranscodeMessage,
+} from "../../../schemas/runner-protocol.ts";
 import { listenOnLoopback } from "../../loopback.ts";
 
 export const lease = "lease-token-of-22-chars-or-more";
 export const apiToken = "secret-api-token-of-the-runner";
-export const pullToken = "secret-pull-token-of-the-account";
+
+export const pullPath = "/v1/runner/messages/pull";
 
 export type Received = { frame: RunnerFrame; socket: WebSocket; connection: number };
 export type StoredPart = { bytes: Buffer; md5: string; puts: number };
@@ -69,7 +78,8 @@ export async function startPeer(options: PeerOptions = {}) {
   const parts = new Map<string, StoredPart>();
   const puts = new Map<string, number>();
   const partRequests: PartRequest[] = [];
-  const queue: { leaseId: string; body: unknown }[] = [];
+  const queue: { leaseId: string; message: unknown }[] = [];
+  const waiting = new Set<(next: (typeof queue)[number] | undefined) => void>();
   const sockets = new Set<WebSocket>();
   const raw = new Set<Socket>();
   let connections = 0;
@@ -157,32 +167,52 @@ export async function startPeer(options: PeerOptions = {}) {
     const text = (await readBody(request)).toString();
     const body: unknown = text === "" ? null : JSON.parse(text);
     if (options.onPost?.(pathname, body, response)) return;
-    const token = pathname.startsWith("/queue/") ? pullToken : apiToken;
-    if (request.headers.authorization !== `Bearer ${token}`) {
-      answerJson(response, 401, { code: "UNAUTHENTICATED", errors: [{ message: "wrong token" }] });
+    if (request.headers.authorization !== `Bearer ${apiToken}`) {
+      answerJson(response, 401, { code: "UNAUTHENTICATED", detail: "wrong token" });
       return;
     }
-    if (pathname === "/queue/pull") pull(response);
-    else if (pathname === "/queue/ack") settle(body, response);
-    else if (pathname.endsWith("/source")) answerJson(response, 200, sourceGrant());
+    if (pathname === pullPath) pull(PullRequest.parse(body), response);
+    else if (pathname === "/v1/runner/messages/ack") settle(`ack:${AckRequest.parse(body).leaseId}`, response);
+    else if (pathname === "/v1/runner/messages/retry") {
+      const { leaseId, delaySeconds } = RetryRequest.parse(body);
+      settle(`retry:${leaseId}:${delaySeconds}`, response);
+    } else if (pathname.endsWith("/source")) answerJson(response, 200, sourceGrant());
     else grantParts(PartRequest.parse(body), response);
   }
 
-  function pull(response: ServerResponse): void {
+  /** As the API does: it waits, and says so with spaces. */
+  function pull({ waitSeconds }: PullRequest, response: ServerResponse): void {
     note("pull");
+    const give = (next: (typeof queue)[number] | undefined) => {
+      const pulled = next === undefined ? null : { queue: "transcode", attempts: 1, ...next };
+      clearTimeout(timer);
+      waiting.delete(give);
+      if (!response.headersSent) response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ pulled }));
+    };
+    const timer = setTimeout(() => give(undefined), waitSeconds * 1_000);
     const next = queue.shift();
-    const messages = next === undefined ? [] : [{ id: "m", lease_id: next.leaseId, attempts: 1, body: next.body }];
-    answerJson(response, 200, { success: true, result: { messages } });
+    if (next !== undefined || waitSeconds === 0) {
+      give(next);
+      return;
+    }
+    response.writeHead(200, { "content-type": "application/json" }).write(" ");
+    waiting.add(give);
+    response.once("close", () => {
+      clearTimeout(timer);
+      waiting.delete(give);
+    });
   }
 
-  function settle(body: unknown, response: ServerResponse): void {
-    const { acks, retries } = body as {
-      acks: { lease_id: string }[];
-      retries: { lease_id: string; delay_seconds: number }[];
-    };
-    for (const ack of acks) note(`ack:${ack.lease_id}`);
-    for (const retry of retries) note(`retry:${retry.lease_id}:${retry.delay_seconds}`);
-    answerJson(response, 200, { success: true, result: { ackCount: acks.length, retryCount: retries.length } });
+  function enqueue(leaseId: string, message: unknown): void {
+    const [first] = waiting;
+    if (first === undefined) queue.push({ leaseId, message });
+    else first({ leaseId, message });
+  }
+
+  function settle(entry: string, response: ServerResponse): void {
+    note(entry);
+    answerJson(response, 200, {});
   }
 
   function grantParts(asked: PartRequest, response: ServerResponse): void {
@@ -230,7 +260,6 @@ export async function startPeer(options: PeerOptions = {}) {
 
   return {
     url,
-    pullUrl: `${url}/queue`,
     journal,
     frames,
     parts,
@@ -241,7 +270,7 @@ export async function startPeer(options: PeerOptions = {}) {
       frames
         .map(({ frame }) => frame)
         .filter((frame): frame is Extract<RunnerFrame, { type: Type }> => frame.type === type),
-    enqueue: (leaseId: string, body: unknown) => queue.push({ leaseId, body }),
+    enqueue,
     refuseNextUpgrades: (count: number) => {
       refuseUpgrades = count;
     },

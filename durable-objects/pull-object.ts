@@ -1,0 +1,195 @@
+/**
+ * The Pull object: all runners that wait for a job wait here, and one loop looks at the queues for all of them, so that
+ * what is asked of the queues' API does not grow with the runners. It keeps nothing: what it has pulled and not handed
+ * out when it ends is visible again when its lease is over.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { z } from "zod";
+import { PulledQueue } from "../schemas/runner-protocol.ts";
+import { log } from "../workers/log.ts";
+import { type Env, readConfig } from "../workers/stores/config.ts";
+import { clearAlert, raiseAlert } from "../workers/stores/incident.ts";
+import {
+  type LeasedMessage,
+  mostMessagesAtOnce,
+  pullMessages,
+  readTranscode,
+  retryMessage,
+  type TranscodeRead,
+} from "../workers/stores/queue-pull.ts";
+import { StoreFailure } from "../workers/stores/store-failure.ts";
+import { feedDoor } from "./feed-door.ts";
+import type { PullDoor, PullRefusal } from "./pull-door.ts";
+import { PullWaiter } from "./pull-waiter.ts";
+
+/** Pauses between two looks: doubling while nothing is found. docs/gpu-runner.md counts what they cost. */
+const shortestPauseMs = 500;
+const longestPauseMs = 2_000;
+/** After a look that failed, doubling. */
+const troublePauseMs = { first: 1_000, longest: 30_000 };
+const unreadableRetrySeconds = 60;
+
+const alertCause = "transcode-queues";
+
+const Ask = z.object({ waitMs: z.coerce.number().int().nonnegative(), rushOnly: z.stringbool() });
+
+const doubled = (firstMs: number, times: number, longestMs: number) =>
+  Math.min(longestMs, firstMs * 2 ** Math.min(times, 20));
+
+export class PullObject extends DurableObject<Env> implements PullDoor {
+  /** Who came first is served first. */
+  readonly #waiters = new Set<PullWaiter>();
+  #isLooking = false;
+  #lastLookMs = 0;
+  /** Looks in a row that found nothing. */
+  #empty = 0;
+  #trouble: { refusal: string; untilMs: number; inARow: number } | null = null;
+  /** null: not known since this object started. */
+  #hasAlert: boolean | null = null;
+  #wake: () => void = () => undefined;
+
+  override async fetch(request: Request): Promise<Response> {
+    const ask = Ask.parse(Object.fromEntries(new URL(request.url).searchParams));
+    const nowMs = Date.now();
+    const waiter = new PullWaiter(nowMs, ask);
+    if (this.#trouble !== null && nowMs < this.#trouble.untilMs) {
+      await waiter.refuse({ detail: this.#trouble.refusal, retryAfterMs: this.#trouble.untilMs - nowMs });
+      return waiter.response;
+    }
+    this.#waiters.add(waiter);
+    if (waiter.isHasty) this.#wake();
+    if (!this.#isLooking) this.ctx.waitUntil(this.#lookWhileWaitedFor());
+    return waiter.response;
+  }
+
+  async #lookWhileWaitedFor(): Promise<void> {
+    this.#isLooking = true;
+    try {
+      while (this.#present().length > 0) {
+        await this.#untilDue();
+        await this.#look();
+      }
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  #present(): PullWaiter[] {
+    for (const waiter of this.#waiters) if (waiter.hasLeft) this.#waiters.delete(waiter);
+    return [...this.#waiters];
+  }
+
+  #takersOf(queue: PulledQueue): PullWaiter[] {
+    return this.#present().filter((waiter) => waiter.takes(queue));
+  }
+
+  async #untilDue(): Promise<void> {
+    for (;;) {
+      const isHasty = [...this.#waiters].some((waiter) => waiter.isHasty);
+      const pauseMs = isHasty ? shortestPauseMs : doubled(shortestPauseMs, this.#empty, longestPauseMs);
+      const leftMs = this.#lastLookMs + pauseMs - Date.now();
+      if (leftMs <= 0) return;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, leftMs);
+      });
+    }
+  }
+
+  /** A queue that cannot be asked holds up no other; whether all are empty is not known then. */
+  async #look(): Promise<void> {
+    this.#lastLookMs = Date.now();
+    // Who comes while it is under way may be given a message, and is told of nothing else.
+    const askers = this.#present();
+    let found = 0;
+    let failure: StoreFailure | null = null;
+    for (const queue of PulledQueue.options) {
+      const takers = this.#takersOf(queue).length;
+      if (takers === 0) continue;
+      try {
+        const messages = await pullMessages(this.#config(), queue, Math.min(takers, mostMessagesAtOnce));
+        found += messages.length;
+        for (const message of messages) await this.#handOut(queue, message);
+      } catch (thrown) {
+        failure = thrown instanceof StoreFailure ? thrown : new StoreFailure("INTERNAL", String(thrown));
+        log({ event: "pull.failed", queue, inARow: (this.#trouble?.inARow ?? 0) + 1 }, thrown);
+      }
+    }
+    this.#empty = found > 0 ? 0 : this.#empty + 1;
+    const left = askers.filter((waiter) => this.#waiters.has(waiter));
+    if (failure === null) await this.#goOn(left);
+    else await this.#rest(failure, left);
+  }
+
+  #config() {
+    return readConfig(this.env).pull;
+  }
+
+  async #goOn(left: readonly PullWaiter[]): Promise<void> {
+    this.#trouble = null;
+    const nowMs = Date.now();
+    for (const waiter of left) {
+      if (nowMs < waiter.untilMs) waiter.keepWaiting();
+      else if (this.#waiters.delete(waiter)) await waiter.give({ pulled: null });
+    }
+    if (this.#hasAlert !== false) await this.#settleAlert(null);
+  }
+
+  async #rest(failure: StoreFailure, left: readonly PullWaiter[]): Promise<void> {
+    const inARow = this.#trouble?.inARow ?? 0;
+    const pauseMs = doubled(troublePauseMs.first, inARow, troublePauseMs.longest);
+    const retryAfterMs = Math.max(pauseMs, failure.retryAfterMs ?? 0);
+    const refusal: PullRefusal = { detail: failure.message, retryAfterMs };
+    this.#trouble = { refusal: failure.message, untilMs: Date.now() + retryAfterMs, inARow: inARow + 1 };
+    for (const waiter of left) {
+      this.#waiters.delete(waiter);
+      await waiter.refuse(refusal);
+    }
+    if (!failure.retryable && this.#hasAlert !== true) await this.#settleAlert(failure.message);
+  }
+
+  /** @param message null: its cause is no more */
+  async #settleAlert(message: string | null): Promise<void> {
+    const at = new Date().toISOString();
+    try {
+      if (message === null) {
+        await clearAlert(this.env.CATALOGUE, alertCause, at);
+      } else {
+        const alert = { code: "UNAVAILABLE", message, fileId: null } as const;
+        const isNew = await raiseAlert(this.env.CATALOGUE, { cause: alertCause, ...alert }, at);
+        const frame = { type: "alert", id: alertCause, ...alert } as const;
+        if (isNew) await feedDoor(this.env.FEED, "*").publish(null, null, frame);
+      }
+      this.#hasAlert = message !== null;
+    } catch (fault) {
+      // Comes again with the next look.
+      log({ event: "timer.job-failed", job: alertCause }, fault);
+    }
+  }
+
+  /** The one place where a message is judged before a runner gets it. */
+  #admit({ body }: LeasedMessage): TranscodeRead {
+    return readTranscode(body);
+  }
+
+  async #handOut(queue: PulledQueue, leased: LeasedMessage): Promise<void> {
+    const { leaseId, attempts } = leased;
+    const admitted = this.#admit(leased);
+    if (admitted.message === null) {
+      log({ event: "pull.unreadable", queue, attempts, problem: admitted.problem });
+      await this.#giveBack(queue, leaseId, unreadableRetrySeconds);
+      return;
+    }
+    for (const waiter of this.#takersOf(queue)) {
+      this.#waiters.delete(waiter);
+      if (await waiter.give({ pulled: { queue, leaseId, attempts, message: admitted.message } })) return;
+    }
+    await this.#giveBack(queue, leaseId, 0);
+  }
+
+  async #giveBack(queue: PulledQueue, leaseId: string, delaySeconds: number): Promise<void> {
+    await retryMessage(this.#config(), queue, leaseId, delaySeconds).catch((fault: unknown) => {
+      log({ event: "pull.not-given-back", queue }, fault);
+    });
+  }
+}
