@@ -1,6 +1,7 @@
 /** `npm run bench`: measures what the pipeline promises, on this machine, against the least that could do the same. */
 
 import { OptionError } from "./bench-options.ts";
+import { catalogueBench } from "./catalogue.ts";
 import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
 import { qualityBench } from "./quality.ts";
@@ -9,6 +10,7 @@ import { sweepBench } from "./sweep.ts";
 import { transferBench } from "./transfer.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
+  catalogue: catalogueBench,
   delivery: deliveryBench,
   quality: qualityBench,
   runner: runnerBench,

@@ -36,7 +36,6 @@ import { isProven } from "./command-proof.ts";
 import { type Decision, decide, requeue } from "./decision.ts";
 import { feedsOf } from "./feed-door.ts";
 import { isCurrent, leaseRefusal, renditionOf, stepOf, verbOf } from "./machine/authority.ts";
-import type { Timer } from "./machine/timer.ts";
 import { transfersOf } from "./machine/transfer.ts";
 import { viewAsset } from "./machine/view.ts";
 import { explain } from "./machine/why.ts";
@@ -45,14 +44,13 @@ import { Outbox } from "./outbox.ts";
 import { proxyLocation } from "./proxy-location.ts";
 import { hexId } from "./random-id.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
+import { closeEndedSockets, isEnded, nextLookAtMs, tokenOf } from "./socket-token.ts";
 import { grantSource } from "./source-grant.ts";
 import { broadcast, feedThrottle, sendFrame, type Throttle, watcherThrottle, welcome } from "./status-socket.ts";
+import { elapseTimers } from "./timer-run.ts";
 import { beginParts, openTransfer, type TransferPorts } from "./transfer-session.ts";
 
 const seenForMs = 14 * 24 * 3600 * 1000;
-/** A timer whose event changes nothing is a bug; it must not spin the alarm. */
-const futileTimerPauseMs = 60_000;
-
 const runnerTag = "runner";
 const watcherTag = "watcher";
 
@@ -224,13 +222,14 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       welcome(server, searchParams, asset);
     } else {
       this.ctx.acceptWebSocket(server, [runnerTag]);
-      server.serializeAttachment({ jobId: runnerJobId });
+      server.serializeAttachment({ jobId: runnerJobId, ...tokenOf(searchParams, Date.now()) });
     }
+    await this.#armAlarm();
     return new Response(null, { status: 101, webSocket: client });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    if (!this.ctx.getTags(socket).includes(runnerTag)) return;
+    if (!this.ctx.getTags(socket).includes(runnerTag) || (await isEnded(socket, this.#tokenTools()))) return;
     const { jobId } = socket.deserializeAttachment() as { jobId: string };
     const text = typeof message === "string" ? message : new TextDecoder().decode(message);
     const answer = await answerRunner(text, jobId, this.#runnerPorts());
@@ -249,23 +248,22 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     if (!this.#isThere()) return;
     try {
       const atMs = this.#nowMs();
-      for (const timer of this.#store.dueTimers(atMs)) {
-        if (!this.#elapse(timer)) this.#store.postponeTimer(timer.name, atMs + futileTimerPauseMs);
-      }
+      elapseTimers(atMs, {
+        store: this.#store,
+        commit: (envelope) => this.#commit(envelope),
+        random: Math.random,
+        onRest: (fault, { name }) => log({ event: "asset.timer-rests", fileId: this.ctx.id.name ?? null, name }, fault),
+      });
       this.#store.pruneSeen(atMs - seenForMs);
+      await closeEndedSockets(this.ctx.getWebSockets(), this.#tokenTools());
       await this.#outbox.drain();
     } finally {
       await this.#armAlarm();
     }
   }
 
-  /** @returns false for a timer that changed nothing; one that cannot be decided must not hold up the others. */
-  #elapse({ event }: Timer): boolean {
-    try {
-      return this.#commit({ key: null, by: "timer", event }).outcome === "applied";
-    } catch {
-      return false;
-    }
+  #tokenTools() {
+    return { database: this.env.CATALOGUE, ctx: this.ctx, nowMs: Date.now() };
   }
 
   /** @param alongside what is stored with the decision, or not at all */
@@ -363,8 +361,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
 
   async #armAlarm(): Promise<void> {
     const nextMs = this.#store.nextAtMs();
-    if (nextMs === null) await this.ctx.storage.deleteAlarm();
-    else await this.ctx.storage.setAlarm(realMs(this.env, nextMs));
+    const moments = [nextMs === null ? null : realMs(this.env, nextMs), nextLookAtMs(this.ctx.getWebSockets())];
+    const [next] = moments.filter((moment) => moment !== null).sort((a, b) => a - b);
+    if (next === undefined) await this.ctx.storage.deleteAlarm();
+    else await this.ctx.storage.setAlarm(next);
   }
 
   #nowMs(): number {

@@ -52,6 +52,14 @@ export interface OpToken {
   untilMs: number;
 }
 
+export interface DueTimer {
+  name: string;
+  /** How often it could not be read or decided. */
+  rests: number;
+  /** @throws for what a newer version stored */
+  event(): AssetEvent;
+}
+
 export interface Revision {
   state: StoredAsset;
   revision: number;
@@ -188,25 +196,35 @@ export class AssetStore {
     return copies.sort((a, b) => Date.parse(a.verifiedAt) - Date.parse(b.verifiedAt));
   }
 
+  /** But for those that rest: this code may not know what they are for. */
   replaceTimers(timers: Timer[]): void {
-    this.#sql.exec("DELETE FROM timer");
+    this.#sql.exec("DELETE FROM timer WHERE name NOT GLOB 'resting:*'");
     for (const { name, atMs, event } of timers) {
       this.#sql.exec("INSERT INTO timer (name, at_ms, event) VALUES (?, ?, ?)", name, atMs, JSON.stringify(event));
     }
   }
 
-  dueTimers(atMs: number): Timer[] {
-    return [...this.#sql.exec("SELECT name, at_ms, event FROM timer WHERE at_ms <= ? ORDER BY at_ms", atMs)].map(
-      (row) => ({
-        name: String(row.name),
-        atMs: Number(row.at_ms),
-        event: AssetEvent.parse(JSON.parse(String(row.event))),
-      }),
-    );
+  dueTimers(atMs: number): DueTimer[] {
+    const rows = this.#sql.exec("SELECT name, event FROM timer WHERE at_ms <= ? ORDER BY at_ms", atMs);
+    return [...rows].map((row) => {
+      const name = String(row.name);
+      const rests = Number(/^resting:(\d+):/.exec(name)?.[1] ?? 0);
+      return { name, rests, event: () => AssetEvent.parse(JSON.parse(String(row.event))) };
+    });
   }
 
-  postponeTimer(name: string, untilMs: number): void {
-    this.#sql.exec("UPDATE timer SET at_ms = ? WHERE name = ?", untilMs, name);
+  /** One that is still due: another's event may have set it anew. */
+  postponeTimer(name: string, atMs: number, untilMs: number): void {
+    this.#sql.exec("UPDATE timer SET at_ms = ? WHERE name = ? AND at_ms <= ?", untilMs, name, atMs);
+  }
+
+  restTimer({ name, rests }: DueTimer, untilMs: number): void {
+    const resting = `resting:${rests + 1}:${name.replace(/^resting:\d+:/, "")}`;
+    this.#sql.exec("UPDATE OR REPLACE timer SET name = ?, at_ms = ? WHERE name = ?", resting, untilMs, name);
+  }
+
+  dropTimer(name: string): void {
+    this.#sql.exec("DELETE FROM timer WHERE name = ?", name);
   }
 
   /** A row of this id that still waits stays as it is. */

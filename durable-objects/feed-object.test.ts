@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { SingleFrame, TokenClaims } from "../schemas/api.ts";
 import type { UploadDeclaration } from "../schemas/event.ts";
 import { originalKey } from "../schemas/key.ts";
-import { publishAsset } from "../workers/stores/catalogue.ts";
+import { publishAssets } from "../workers/stores/catalogue.ts";
 import type { Env } from "../workers/stores/config.ts";
 import { assetDoor } from "./asset-door.ts";
 import { feedDoor, feedsOf, ticketDoor } from "./feed-door.ts";
@@ -17,7 +17,7 @@ async function upload(fileId: string, clientName: string, projectName: string) {
   const event = { type: "UploadNoticed", upload: declared } as const;
   const { asset } = await assetDoor(bindings.ASSET, fileId).apply({ key: null, by: "test", event });
   if (asset === null) throw new Error("the upload made no asset");
-  await publishAsset(bindings.CATALOGUE, asset);
+  await publishAssets(bindings.CATALOGUE, [asset]);
 }
 
 async function watch(name: string, query: string): Promise<SingleFrame[]> {

@@ -14,6 +14,7 @@ import { retained, watchedRetention } from "../workers/stores/retained.ts";
 import { type Retention, termsOf } from "../workers/stores/retention-policy.ts";
 import { assetDoor } from "./asset-door.ts";
 import type { FeedDoor } from "./feed-door.ts";
+import { closeEndedSockets, nextLookAtMs, tokenOf } from "./socket-token.ts";
 import { sendFrame } from "./status-socket.ts";
 
 const batchIntervalMs = 250;
@@ -50,15 +51,32 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
     const watch = Watch.parse({ client: query.get("client"), project: query.get("project") });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
-    server.serializeAttachment(watch);
+    server.serializeAttachment({ ...watch, ...tokenOf(query, Date.now()) });
+    await this.#armLook();
     this.ctx.waitUntil(this.#sendSnapshots(server, watch));
     return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async alarm(): Promise<void> {
+    const sockets = this.ctx.getWebSockets();
+    await closeEndedSockets(sockets, { database: this.env.CATALOGUE, ctx: this.ctx, nowMs: Date.now() });
+    await this.#armLook();
+  }
+
+  async #armLook(): Promise<void> {
+    const atMs = nextLookAtMs(this.ctx.getWebSockets());
+    if (atMs !== null) await this.ctx.storage.setAlarm(atMs);
   }
 
   /** The newest assets as they are. A change may overtake its snapshot: watchers order by revision. */
   async #sendSnapshots(socket: WebSocket, { client, project }: Watch): Promise<void> {
     try {
-      const query = { limit: snapshotsAtMost, ...(client && { client }), ...(project && { project }) };
+      const query = {
+        order: "changed" as const,
+        limit: snapshotsAtMost,
+        ...(client && { client }),
+        ...(project && { project }),
+      };
       const { assets } = await listAssets(this.env.CATALOGUE, [client ?? "*"], query);
       const views = await Promise.all(assets.map(({ fileId }) => assetDoor(this.env.ASSET, fileId).view()));
       const present = views.filter((asset) => asset !== null);

@@ -8,6 +8,7 @@ import type { AssetStore, OutboxRow } from "./asset-store.ts";
 import { prove } from "./command-proof.ts";
 import { backoffMs } from "./machine/step-clock.ts";
 import { excludes } from "./operation.ts";
+import { restBackoff } from "./timer-run.ts";
 
 const rowsAtOnce = 50;
 const sendBackoff = { baseMs: 500, maxMs: 60_000 };
@@ -59,12 +60,16 @@ export class Outbox {
       store.postpone(row.id, row.attempts, untilMs);
       return;
     }
+    let command: Command | null = null;
     try {
-      await this.#ports.send(await prove(this.#command(row), this.#secret()));
+      command = this.#command(row);
+      await this.#ports.send(await prove(command, this.#secret()));
       store.sent(row.id);
     } catch (fault) {
       const attempts = row.attempts + 1;
-      store.postpone(row.id, attempts, nowMs() + backoffMs(sendBackoff, attempts, this.#ports.random()));
+      // What cannot be read is a newer version's: it goes when that is back.
+      const backoff = command === null ? restBackoff : sendBackoff;
+      store.postpone(row.id, attempts, nowMs() + backoffMs(backoff, attempts, this.#ports.random()));
       this.#ports.onFault(fault, row);
     }
   }

@@ -5,6 +5,7 @@ import type { Asset } from "../schemas/asset.ts";
 import { TermsByQuality } from "../schemas/retention.ts";
 import type { ObjectFrame } from "../schemas/runner-protocol.ts";
 import { retained } from "../workers/stores/retained.ts";
+import { tokenOf } from "./socket-token.ts";
 
 const progressIntervalMs = 250;
 /** To the feeds of many assets: a few hundred encodes at once must not swamp the one object that all report to. */
@@ -29,7 +30,7 @@ const Watcher = z.object({ terms: TermsByQuality.nullable() });
 /** @param query of the upgrade's URL; `terms`: JSON of TermsByQuality */
 export function welcome(socket: WebSocket, query: URLSearchParams, asset: Asset): void {
   const watcher = Watcher.parse({ terms: JSON.parse(query.get("terms") ?? "null") });
-  socket.serializeAttachment(watcher);
+  socket.serializeAttachment({ ...watcher, ...tokenOf(query, Date.now()) });
   sendFrame(socket, { type: "snapshot", asset: retained(asset, watcher.terms) });
 }
 

@@ -22,12 +22,15 @@ export const AssetQuery = z.strictObject({
   project: Slug.optional(),
   state: AssetState.optional(),
   q: z.string().min(1).max(200).optional(),
+  /** What the list is sorted by, the newest first. A cursor is of one order. */
+  order: z.enum(["changed", "created"]).default("changed"),
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
 });
 export type AssetQuery = z.infer<typeof AssetQuery>;
 
 export const AssetPage = z.object({ assets: z.array(AssetSummary), cursor: z.string().nullable() });
+export type AssetPage = z.infer<typeof AssetPage>;
 export const HistoryPage = z.object({ entries: z.array(HistoryEntry), cursor: z.string().nullable() });
 
 export const PlaybackRequest = z.strictObject({
@@ -94,5 +97,8 @@ export const TokenClaims = z.object({
   role: Role,
   clients: z.array(z.union([z.literal("*"), Slug])).min(1, 'must name at least one client, or be ["*"] for all'),
   exp: z.number(),
+  /** Names the token, so that it can be ended alone. */
+  jti: z.string().min(1).max(200).optional(),
+  iat: z.number().optional(),
 });
 export type TokenClaims = z.infer<typeof TokenClaims>;

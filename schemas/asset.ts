@@ -123,6 +123,7 @@ export const AssetSummary = z.object({
   revision: z.int(),
   problemCode: FailureCode.nullable(),
   percent: z.number().nullable(),
+  createdAt: Time,
   updatedAt: Time,
 });
 export type AssetSummary = z.infer<typeof AssetSummary>;

@@ -52,6 +52,7 @@ export const failurePolicy = {
   STRAY_UPLOAD: "fatal",
   R2_STRANGER: "fatal",
   EGRESS_HIGH: "fatal",
+  CATALOGUE_BEHIND: "fatal",
   BAD_MESSAGE: "fatal",
   CONFLICT: "fatal",
   BAD_REQUEST: "fatal",

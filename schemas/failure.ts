@@ -80,6 +80,10 @@ const table = {
     "This month's egress from Wasabi nears what is stored there",
     "See GET /v1/admin/egress; put off what reads much, or expect a bill.",
   ),
+  CATALOGUE_BEHIND: failure(
+    "Changes are listed late",
+    "See GET /v1/admin/catalogue and the backlog of the catalogue queue; the assets themselves are not affected.",
+  ),
   R2_UNAVAILABLE: failure("R2 does not answer", "It is tried again by itself."),
   LUCIDLINK_UNAVAILABLE: failure(
     "The LucidLink agent does not answer",

@@ -27,7 +27,9 @@ export const LogEvent = z.discriminatedUnion("event", [
     by: z.string(),
   }),
   z.object({ event: z.literal("asset.apply-failed"), type: z.string(), key: z.string().nullable() }),
-  /** The queue did not take a command; it stays in the outbox. */
+  /** A timer that this code cannot read or decide, as a newer version leaves it: it rests, and the others go on. */
+  z.object({ event: z.literal("asset.timer-rests"), fileId: z.string().nullable(), name: z.string() }),
+  /** The queue did not take a command, or a newer version wrote it; it stays in the outbox. */
   z.object({ event: z.literal("command.unsent"), commandId: z.string(), type: z.string() }),
   /** A message that its asset did not send: nothing was done. */
   z.object({
@@ -54,6 +56,10 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("pull.unreadable"), queue: z.string(), attempts: z.int(), problem: z.string() }),
   /** A message could not be given back; it is visible again when its lease is over. */
   z.object({ event: z.literal("pull.not-given-back"), queue: z.string() }),
+  /** A batch of documents was not written as a whole; each of them is tried alone. */
+  z.object({ event: z.literal("catalogue.batch-failed"), files: z.int() }),
+  /** The rows are written; how long they took is missing from the figures. */
+  z.object({ event: z.literal("catalogue.lag-unnoted") }),
   z.object({ event: z.literal("upload.abort-failed"), key: z.string() }),
   /** An upload that nobody knew any more was aborted. */
   z.object({ event: z.literal("stray-uploads.aborted"), key: z.string(), initiatedAt: z.string() }),
@@ -73,6 +79,10 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
+  /** The last copy of the deny list holds; an isolate that has none lets in whoever has a good signature. */
+  z.object({ event: z.literal("token.denylist-unread") }),
+  /** What `/healthz` could not reach. */
+  z.object({ event: z.literal("health.unreachable"), what: z.enum(["database", "objects", "worker"]) }),
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** The order is on record, without how many copies took it. */
   z.object({ event: z.literal("audit.outcome-unnoted"), fileId: z.string(), action: z.string() }),
@@ -101,6 +111,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "asset.changed": "info",
   "asset.event-rejected": "error",
   "asset.apply-failed": "error",
+  "asset.timer-rests": "warn",
   "command.unsent": "warn",
   "command.unconfirmed": "error",
   "command.fact-refused": "error",
@@ -108,6 +119,8 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "pull.failed": "warn",
   "pull.unreadable": "warn",
   "pull.not-given-back": "warn",
+  "catalogue.batch-failed": "warn",
+  "catalogue.lag-unnoted": "warn",
   "upload.abort-failed": "warn",
   "stray-uploads.aborted": "warn",
   "stray-uploads.swept": "warn",
@@ -120,6 +133,8 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "egress.unwritten": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
+  "token.denylist-unread": "error",
+  "health.unreachable": "error",
   "request.failed": "error",
   "audit.outcome-unnoted": "warn",
   "delivery.tier-failed": "warn",

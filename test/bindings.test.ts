@@ -45,6 +45,8 @@ test("every queue that we send to ends in a dead-letter queue that is consumed",
   }
 });
 
-test("a consumer takes one message at a time", () => {
-  for (const consumer of config.queues.consumers) expect(consumer.max_batch_size, consumer.queue).toBe(1);
+test("a consumer takes one message at a time, but for the catalogue's", () => {
+  for (const { queue, max_batch_size } of config.queues.consumers) {
+    expect(max_batch_size, queue).toBe(queue === "catalogue" ? 100 : 1);
+  }
 });

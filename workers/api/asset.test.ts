@@ -18,7 +18,7 @@ import {
 import { probe } from "../../test/simulation/asset-sample.ts";
 import { openWasabiStub } from "../../test/wasabi-stub-worker.ts";
 import { verifyPlaybackUrl } from "../playback-url.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 
 const acme = await token("viewer", ["acme"]);
 const rival = await token("viewer", ["rival"]);
@@ -54,7 +54,7 @@ test("the list holds the token's clients only, page by page", async () => {
       const upload = newUpload({ clientName, projectName, fileName: `listed ${projectName}.mov` });
       await postUpload(upload);
       const asset = await call(`/v1/assets/${upload.fileId}`, { token: admin });
-      await publishAsset(env.CATALOGUE, await asset.json());
+      await publishAssets(env.CATALOGUE, [await asset.json()]);
     }
   }
   const list = async (query: string, bearer: string) =>

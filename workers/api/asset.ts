@@ -19,7 +19,8 @@ const params = z.strictObject({ fileId: FileId });
 export const listAssets = route({
   method: "GET",
   path: "/v1/assets",
-  summary: "The assets of the token's clients, newest change first.",
+  summary:
+    "The assets of the token's clients, by their newest change or, in a stable order, by creation; newest first.",
   access,
   query: AssetQuery,
   answers: { 200: AssetPage },

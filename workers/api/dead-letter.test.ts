@@ -17,7 +17,7 @@ import {
   token,
 } from "../../test/door-worker.ts";
 import { handleQueue } from "../consumers/dispatch.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 
 const admin = await token("admin");
 const path = "/v1/admin/dead-letters";
@@ -207,7 +207,7 @@ test("a replayed PublishCatalogue has the present published, whatever its letter
 test("an admin of some clients reaches the letters about their files, and no others", async () => {
   const fileId = await newAsset({ clientName: "acme" });
   const asset = (await (await call(`/v1/assets/${fileId}`, { token: admin })).json()) as Asset;
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   const acme = await token("admin", ["acme", "other"]);
   const rival = await token("admin", ["rival"]);
   const id = await deliver("archive-dead", await abort(fileId));

@@ -5,7 +5,7 @@ import type { Asset } from "../../schemas/asset.ts";
 import type { DeletionCost, EgressReport, StorageReport } from "../../schemas/ledger.ts";
 import { call, env, seedProxy, token } from "../../test/door-worker.ts";
 import { egressCause, keepLedgers } from "../cron/ledger.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 import { egressOf, flushEgress, noteEgress, recordSourceRead } from "../stores/egress.ts";
 import { listAlerts } from "../stores/incident.ts";
 import { deletionCostOf } from "./ledger.ts";
@@ -132,7 +132,7 @@ describe("deleting early", () => {
     const seeded = await seedProxy({ placed: true });
     const asset = await seeded.door.view();
     if (asset === null) throw new Error("there is no asset");
-    await publishAsset(env.CATALOGUE, asset);
+    await publishAssets(env.CATALOGUE, [asset]);
     const told = (await get(`assets/${asset.fileId}/deletion-cost`)) as DeletionCost;
     expect(told.objects.map(({ key }) => key)).toEqual([asset.original?.key, seeded.wasabiKey]);
     expect(told.bytes).toBe(asset.sizeBytes + seeded.bytes.length);

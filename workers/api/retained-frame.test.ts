@@ -5,7 +5,7 @@ import type { SingleFrame } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import { call, config, env, quality, type Seeded, seedProxy, token } from "../../test/door-worker.ts";
 import { handleQueue } from "../consumers/dispatch.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 import { changeProjectPin, changeRetention } from "../stores/retention-policy.ts";
 
 const dayMs = 24 * 60 * 60_000;
@@ -61,7 +61,7 @@ test.each([
   const asset = await seeded.door.view();
   if (asset === null) throw new Error("there is no asset");
   await env.CATALOGUE.prepare("DELETE FROM assets").run();
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   const frames = await watch(path(seeded));
   await expect.poll(() => told(frames)).toEqual([["snapshot", ownDays]]);
   await played(seeded);

@@ -7,7 +7,7 @@ import type { ProjectRun } from "../../schemas/retention-order.ts";
 import type { Why } from "../../schemas/why.ts";
 import { call, config, env, problemOf, quality, seedProxy, storedState, token } from "../../test/door-worker.ts";
 import { advanceProjectRuns } from "../cron/project-run.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 
 const dayMs = 24 * 60 * 60_000;
 const inDays = (days: number) => new Date(Date.now() + days * dayMs).toISOString();
@@ -31,7 +31,7 @@ async function listed(projectName: string, placed = true) {
   const seeded = await seedProxy({ placed, projectName });
   const asset = await seeded.door.view();
   if (asset === null) throw new Error("there is no asset");
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   return seeded;
 }
 
@@ -292,7 +292,7 @@ describe("a project", () => {
     for (const { upload, door } of kept) {
       await ask(`assets/${upload.fileId}/pin`, { until: inDays(60) });
       const pinned = await door.view();
-      if (pinned !== null) await publishAsset(env.CATALOGUE, pinned);
+      if (pinned !== null) await publishAssets(env.CATALOGUE, [pinned]);
     }
 
     const preview = await ask(`projects/acme/${projectName}/wrap`, { dryRun: true });

@@ -4,6 +4,7 @@ import { alerts, prioritizeAsset, retryAsset } from "./admin.ts";
 import { agentCallback } from "./agent-callback.ts";
 import { assetEvidence, assetHistory, listAssets, oneAsset } from "./asset.ts";
 import { assetWhy, cancelAsset, evictAsset, pinAsset, promoteAsset, unpinAsset } from "./asset-order.ts";
+import { catalogueLag } from "./catalogue-lag.ts";
 import {
   deadLetters,
   discardDeadLetter,
@@ -20,6 +21,7 @@ import { playback } from "./playback.ts";
 import { problemPage } from "./problem-page.ts";
 import { pinProject, prewarmProject, projectRuns, unpinProject, wrapProject } from "./project-order.ts";
 import { auditTrail, changeRetentionPolicy, retentionPolicy } from "./retention-policy.ts";
+import { revokedTokens, revokeTokens } from "./revoked-token.ts";
 import { jsonResponse, type Route, route } from "./route.ts";
 import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
 import { runnerAck, runnerPull, runnerRetry } from "./runner-message.ts";
@@ -70,6 +72,9 @@ export const routes: readonly Route[] = [
   replayDeadLetters,
   discardDeadLetters,
   alerts,
+  catalogueLag,
+  revokeTokens,
+  revokedTokens,
   health,
   problemPage,
   route({

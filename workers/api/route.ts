@@ -9,7 +9,7 @@ import { parseJson, readBody } from "../body.ts";
 import { parseInput, Refusal } from "../problem.ts";
 import type { Config, Env } from "../stores/config.ts";
 import { verifyWebhook } from "../webhook-signature.ts";
-import { unauthenticated, verifyToken } from "./token.ts";
+import { refuseEnded, unauthenticated, verifyToken } from "./token.ts";
 
 export interface Visit {
   request: Request;
@@ -157,8 +157,11 @@ async function admit(facts: RouteFacts, visit: Visit): Promise<Admitted> {
   }
 }
 
-function claimsOfHeader({ request, config, nowMs }: Visit): Promise<TokenClaims> {
-  return verifyToken(request.headers, config.jwtKeys, nowMs);
+async function claimsOfHeader(visit: Visit): Promise<TokenClaims> {
+  const { request, config, nowMs } = visit;
+  const claims = await verifyToken(request.headers, config.jwtKeys, nowMs);
+  await refuseEnded(claims, visit);
+  return claims;
 }
 
 async function claimsOfSocket(visit: Visit): Promise<TokenClaims> {
@@ -166,6 +169,7 @@ async function claimsOfSocket(visit: Visit): Promise<TokenClaims> {
   if (visit.request.headers.has("authorization") || ticket === null) return claimsOfHeader(visit);
   const claims = ticket.length > 200 ? null : await ticketDoor(visit.env.FEED).redeemTicket(ticket);
   if (claims === null || claims.exp * 1000 <= visit.nowMs) throw unauthenticated("The ticket is spent or has expired.");
+  await refuseEnded(claims, visit);
   return claims;
 }
 

@@ -58,8 +58,8 @@ export const runnerSocket = route({
   answers: { 101: ObjectFrame },
   async handle({ env, caller }, input) {
     await checkScope(env, caller, input.query.asset);
-    const url = `https://object/runner/${input.params.jobId}`;
-    return assetDoor(env.ASSET, input.query.asset).fetch(upgradeRequest(url));
+    const url = new URL(`https://object/runner/${input.params.jobId}`);
+    return assetDoor(env.ASSET, input.query.asset).fetch(upgradeRequest(url, caller));
   },
 });
 

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { feedDoor, ticketDoor } from "../../durable-objects/feed-door.ts";
-import { StatusFrame, Ticket } from "../../schemas/api.ts";
+import { withToken } from "../../durable-objects/socket-token.ts";
+import { StatusFrame, Ticket, type TokenClaims } from "../../schemas/api.ts";
 import { FileId, Slug } from "../../schemas/id.ts";
 import { Refusal } from "../problem.ts";
 import { watchedRetention } from "../stores/retained.ts";
@@ -12,9 +13,9 @@ import { peopleRoles } from "./role.ts";
 import { reply, route } from "./route.ts";
 import { mayReachClient } from "./token.ts";
 
-/** The upgrade as an object sees it: the caller is admitted, so neither token nor ticket goes further. */
-export function upgradeRequest(url: string | URL): Request {
-  return new Request(url, { headers: { upgrade: "websocket" } });
+/** The upgrade as an object sees it: the caller is admitted, so that of the token only its life goes further. */
+export function upgradeRequest(url: URL, caller: TokenClaims): Request {
+  return new Request(withToken(url, caller), { headers: { upgrade: "websocket" } });
 }
 
 export const assetStatus = route({
@@ -30,7 +31,7 @@ export const assetStatus = route({
     const retention = await watchedRetention(env);
     const url = new URL("https://object/status");
     if (retention !== null) url.searchParams.set("terms", JSON.stringify(termsOf(retention, asset)));
-    return assetDoor(env.ASSET, params.fileId).fetch(upgradeRequest(url));
+    return assetDoor(env.ASSET, params.fileId).fetch(upgradeRequest(url, caller));
   },
 });
 
@@ -56,7 +57,7 @@ export const feedStatus = route({
     const url = new URL("https://feed/status");
     if (client !== undefined) url.searchParams.set("client", client);
     if (query.project !== undefined) url.searchParams.set("project", query.project);
-    return feedDoor(env.FEED, client ?? "*").fetch(upgradeRequest(url));
+    return feedDoor(env.FEED, client ?? "*").fetch(upgradeRequest(url, caller));
   },
 });
 

@@ -3,8 +3,11 @@ import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { TokenClaims } from "../../schemas/api.ts";
 import { firstOfEachPath, issueSentence } from "../../schemas/issue-sentence.ts";
+import { tokenEnd } from "../../schemas/revoked-token.ts";
+import { log } from "../log.ts";
 import { Refusal } from "../problem.ts";
-import type { Keyring } from "../stores/config.ts";
+import type { Env, Keyring } from "../stores/config.ts";
+import { denyList } from "../stores/revoked-token.ts";
 
 /** @throws Refusal UNAUTHENTICATED */
 export async function verifyToken(headers: Headers, keys: Keyring, nowMs: number): Promise<TokenClaims> {
@@ -36,6 +39,16 @@ function secretOf(keys: Keyring, kid: string | undefined): Uint8Array {
   const named = keys.find((key) => key.kid === kid);
   if (named === undefined) throw unauthenticated("The token is not valid.");
   return named.secret;
+}
+
+/** @throws Refusal UNAUTHENTICATED for a token that is over or was ended before its time */
+export async function refuseEnded(
+  claims: TokenClaims,
+  { env, ctx, nowMs }: { env: Env; ctx: Pick<ExecutionContext, "waitUntil">; nowMs: number },
+): Promise<void> {
+  const denied = await denyList(env.CATALOGUE, nowMs, ctx, (fault) => log({ event: "token.denylist-unread" }, fault));
+  const end = tokenEnd(claims, denied, nowMs);
+  if (end !== null) throw unauthenticated(end);
 }
 
 export function unauthenticated(detail: string): Refusal {

@@ -102,11 +102,11 @@ test("a copy that failed is an alert of its own, unless its client has one for t
       fileId,
     },
   ]);
-  await publishWithAlerts(env, refused);
+  await publishWithAlerts(env, [refused]);
   expect(await open()).toEqual([[`failed-copy:${fileId}:lucidlink:360p`, 1]]);
-  await publishWithAlerts(env, { ...withCopyProblem(refused, null), revision: refused.revision + 1 });
+  await publishWithAlerts(env, [{ ...withCopyProblem(refused, null), revision: refused.revision + 1 }]);
   expect(await open()).toEqual([[`failed-copy:${fileId}:lucidlink:360p`, 1]]);
-  await publishWithAlerts(env, { ...(await assetOf("acme")), fileId, revision: refused.revision + 2 });
+  await publishWithAlerts(env, [{ ...(await assetOf("acme")), fileId, revision: refused.revision + 2 }]);
   expect(await open()).toEqual([]);
 
   const forbidden = failing(withCopyProblem(await assetOf("acme"), "WASABI_FORBIDDEN"));
@@ -126,15 +126,15 @@ test("raised once and told once, held by each asset that has the problem, cleare
   const told: Told[] = [];
   const bench = recordingFeeds(told);
   const [one, two] = [await assetOf("acme"), await assetOf("acme")];
-  await publishWithAlerts(bench, one);
+  await publishWithAlerts(bench, [one]);
   expect(await open()).toEqual([]);
 
   const full = withCopyProblem(one, "LUCIDLINK_FULL");
-  await publishWithAlerts(bench, full);
-  await publishWithAlerts(bench, full);
+  await publishWithAlerts(bench, [full]);
+  await publishWithAlerts(bench, [full]);
   expect(await open()).toEqual([["LUCIDLINK_FULL:acme", 1]]);
-  await publishWithAlerts(bench, withCopyProblem(two, "LUCIDLINK_FULL"));
-  await publishWithAlerts(bench, withCopyProblem(await assetOf("other"), "LUCIDLINK_FULL"));
+  await publishWithAlerts(bench, [withCopyProblem(two, "LUCIDLINK_FULL")]);
+  await publishWithAlerts(bench, [withCopyProblem(await assetOf("other"), "LUCIDLINK_FULL")]);
   expect((await open()).sort()).toEqual([
     ["LUCIDLINK_FULL:acme", 2],
     ["LUCIDLINK_FULL:other", 1],
@@ -151,36 +151,36 @@ test("raised once and told once, held by each asset that has the problem, cleare
     ),
   );
 
-  await publishWithAlerts(bench, withCopyProblem(one, null, one.revision + 2));
+  await publishWithAlerts(bench, [withCopyProblem(one, null, one.revision + 2)]);
   expect(await open()).toContainEqual(["LUCIDLINK_FULL:acme", 2]);
-  await publishWithAlerts(bench, withCopyProblem(two, null, two.revision + 2));
+  await publishWithAlerts(bench, [withCopyProblem(two, null, two.revision + 2)]);
   expect(await open()).toEqual([["LUCIDLINK_FULL:other", 1]]);
 
-  await publishWithAlerts(bench, withCopyProblem(two, "LUCIDLINK_FULL", two.revision + 3));
+  await publishWithAlerts(bench, [withCopyProblem(two, "LUCIDLINK_FULL", two.revision + 3)]);
   expect(await open()).toContainEqual(["LUCIDLINK_FULL:acme", 1]);
   expect(told).toHaveLength(6);
 });
 
 test("a problem that becomes another clears the one and raises the other", async () => {
   const asset = await assetOf("acme");
-  await publishWithAlerts(env, withCopyProblem(asset, "LUCIDLINK_UNAVAILABLE"));
-  await publishWithAlerts(env, withCopyProblem(asset, "LUCIDLINK_NOT_MOUNTED", asset.revision + 2));
+  await publishWithAlerts(env, [withCopyProblem(asset, "LUCIDLINK_UNAVAILABLE")]);
+  await publishWithAlerts(env, [withCopyProblem(asset, "LUCIDLINK_NOT_MOUNTED", asset.revision + 2)]);
   expect(await open()).toEqual([["LUCIDLINK_NOT_MOUNTED:acme", 1]]);
 });
 
 test("a document that comes late raises nothing and clears nothing", async () => {
   const asset = await assetOf("acme");
-  await publishWithAlerts(env, withCopyProblem(asset, null, asset.revision + 5));
-  await publishWithAlerts(env, withCopyProblem(asset, "LUCIDLINK_FULL", asset.revision + 1));
+  await publishWithAlerts(env, [withCopyProblem(asset, null, asset.revision + 5)]);
+  await publishWithAlerts(env, [withCopyProblem(asset, "LUCIDLINK_FULL", asset.revision + 1)]);
   expect(await open()).toEqual([]);
-  await publishWithAlerts(env, withCopyProblem(asset, "LUCIDLINK_FULL", asset.revision + 8));
-  await publishWithAlerts(env, withCopyProblem(asset, null, asset.revision + 7));
+  await publishWithAlerts(env, [withCopyProblem(asset, "LUCIDLINK_FULL", asset.revision + 8)]);
+  await publishWithAlerts(env, [withCopyProblem(asset, null, asset.revision + 7)]);
   expect(await open()).toEqual([["LUCIDLINK_FULL:acme", 1]]);
 });
 
 test("a feed that is away does not hold up the catalogue", async () => {
   const asset = withCopyProblem(await assetOf("acme"), "LUCIDLINK_FULL");
-  await publishWithAlerts(recordingFeeds([], true), asset);
+  await publishWithAlerts(recordingFeeds([], true), [asset]);
   expect(await open()).toEqual([["LUCIDLINK_FULL:acme", 1]]);
 });
 
@@ -189,7 +189,7 @@ test("an asset whose original cannot be archived is an alert until it is retried
   await postUpload(upload);
   const asset = (await (await call(`/v1/assets/${upload.fileId}`, { token: await token("admin") })).json()) as Asset;
   const failed: Asset = { ...asset, state: "failed", revision: 5, problem: problem("SIZE_MISMATCH", "Too short.") };
-  await publishWithAlerts(env, failed);
+  await publishWithAlerts(env, [failed]);
   const seenBy = async (client: string) => {
     const response = await call("/v1/admin/alerts", { token: await token("admin", [client]) });
     return ((await response.json()) as { alerts: object[] }).alerts;
@@ -198,6 +198,6 @@ test("an asset whose original cannot be archived is an alert until it is retried
   expect(await seenBy("acme")).toMatchObject([alert]);
   expect(await seenBy("*")).toMatchObject([alert]);
   expect(await seenBy("rival")).toEqual([]);
-  await publishWithAlerts(env, { ...asset, revision: 6 });
+  await publishWithAlerts(env, [{ ...asset, revision: 6 }]);
   expect(await seenBy("acme")).toEqual([]);
 });

@@ -7,7 +7,7 @@ import type { FailureCode } from "../../schemas/failure.ts";
 import { type FailurePolicy, failurePolicy, longOutageMs } from "../../schemas/failure-policy.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { holdAlerts } from "../stores/asset-alert.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 import type { Env } from "../stores/config.ts";
 import type { Alert } from "../stores/incident.ts";
 
@@ -52,12 +52,24 @@ function isShared({ code, since }: Problem, { updatedAt }: Asset): boolean {
   return sharedCodes.has(code) || (policy === "outage" && Date.parse(updatedAt) - Date.parse(since) >= longOutageMs);
 }
 
-/** The catalogue's row, then the alerts: a document that is no longer the newest changes neither. */
-export async function publishWithAlerts(env: Pick<Env, "CATALOGUE" | "FEED">, asset: Asset): Promise<void> {
-  await publishAsset(env.CATALOGUE, asset);
-  const raised = await holdAlerts(env.CATALOGUE, asset, alertsOf(asset));
-  const { clientName, projectName } = asset;
-  for (const alert of raised) {
-    await tellAlert(env, alert, { clientName, projectName: alert.fileId === null ? null : projectName });
+/**
+ * The catalogue's rows, then the alerts: a document that is no longer the newest changes neither.
+ * @param assets each file once
+ * @returns the files whose row was written
+ */
+export async function publishWithAlerts(
+  env: Pick<Env, "CATALOGUE" | "FEED">,
+  assets: readonly Asset[],
+): Promise<ReadonlySet<string>> {
+  const written = await publishAssets(env.CATALOGUE, assets);
+  const holders = assets.map((asset) => ({ ...asset, alerts: alertsOf(asset) }));
+  for (const alert of await holdAlerts(env.CATALOGUE, holders)) {
+    const holder = holders.find(({ alerts }) => alerts.some(({ cause }) => cause === alert.cause));
+    const clientName = holder?.clientName ?? null;
+    await tellAlert(env, alert, {
+      clientName,
+      projectName: alert.fileId === null ? null : (holder?.projectName ?? null),
+    });
   }
+  return written;
 }

@@ -1,17 +1,17 @@
 /**
- * Takes what the queues deliver, one message at a time, and hands each command that its asset's object confirms to its
- * work. A message is acked once its outcome is known to the object; what throws is delivered again and ends in the
- * dead-letter queue.
+ * Takes what the queues deliver, one message at a time but for the catalogue's, and hands each command that its asset's
+ * object confirms to its work. A message is acked once its outcome is known to the object; what throws is delivered again
+ * and ends in the dead-letter queue.
  */
 import { type AssetDoor, assetDoor } from "../../durable-objects/asset-door.ts";
-import { Command, type CommandOf } from "../../schemas/command.ts";
+import { Command, type CommandOf, type QueueName } from "../../schemas/command.ts";
 import { tellAlert } from "../alert-feed.ts";
 import { log } from "../log.ts";
 import { type Env, readConfig } from "../stores/config.ts";
 import { flushEgress, recordSourceRead } from "../stores/egress.ts";
 import { notifyApp } from "./app-webhook.ts";
 import { archiveOriginal } from "./archive.ts";
-import { publishWithAlerts } from "./asset-alert.ts";
+import { publishBatch } from "./catalogue.ts";
 import { abortEdgeCopy, abortUpload, completeUpload } from "./complete.ts";
 import { isDeadLetterQueue, keepDeadLetter } from "./dead-letter.ts";
 import { placeEdgeCopy, removeEdgeCopy } from "./edge.ts";
@@ -22,18 +22,24 @@ import type { StepCommand } from "./step-of.ts";
 import { answeredByDoor, runStep } from "./step-work.ts";
 import { type Facts, tools, type Workbench } from "./workbench.ts";
 
+const catalogueQueue: QueueName = "catalogue";
 const firstRetrySeconds = 15;
 const longestRetrySeconds = 15 * 60;
 
 export async function handleQueue(batch: MessageBatch, env: Env, _ctx: ExecutionContext): Promise<void> {
+  const giveBack = (message: Message, error: unknown) => {
+    const { id: messageId, attempts } = message;
+    log({ event: "queue.message-failed", queue: batch.queue, messageId, attempts }, error);
+    message.retry({ delaySeconds: retryDelaySeconds(attempts) });
+  };
+  const handleAlone = (message: Message) => handleMessage(message, batch.queue, env);
+  if (batch.queue === catalogueQueue) return publishBatch(batch, env, { handleAlone, giveBack });
   for (const message of batch.messages) {
     try {
-      await handleMessage(message, batch.queue, env);
+      await handleAlone(message);
       message.ack();
     } catch (error) {
-      const { id: messageId, attempts } = message;
-      log({ event: "queue.message-failed", queue: batch.queue, messageId, attempts }, error);
-      message.retry({ delaySeconds: retryDelaySeconds(message.attempts) });
+      giveBack(message, error);
     }
     // No message fails for a ledger.
     await flushEgress(env.CATALOGUE, Date.now()).catch((error: unknown) => log({ event: "egress.unwritten" }, error));
@@ -53,18 +59,12 @@ async function handleMessage(message: Message, queue: string, env: Env): Promise
   }
   // Nothing is touched for a message that does not parse: it goes round to its dead-letter queue.
   const command = Command.parse(message.body);
+  if (command.type === "PublishCatalogue") throw new Error("the catalogue is published by the batch, from its own queue");
   const door = assetDoor(env.ASSET, command.fileId);
-  if (command.type === "PublishCatalogue") return publishPresent(env, door);
   // Here, before anything else, so that no command can be forgotten: whoever may write to a queue gives no orders.
   if (await answeredByDoor(door.confirm(message.body))) return carryOut(command, { message, door, env });
   const { type, id: commandId, fileId } = command;
   log({ event: "command.unconfirmed", queue, messageId: message.id, type, commandId, fileId });
-}
-
-/** Nothing of the message counts: the document is the object's present one. */
-async function publishPresent(env: Env, door: AssetDoor): Promise<void> {
-  const asset = await answeredByDoor(door.view());
-  if (asset !== null) await publishWithAlerts(env, asset);
 }
 
 type Confirmed = Exclude<Command, CommandOf<"PublishCatalogue">>;

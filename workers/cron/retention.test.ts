@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { RetentionPolicy } from "../../schemas/retention.ts";
 import { config, env, quality, seedProxy, storedState } from "../../test/door-worker.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 import { changeProjectPin, changeRetention } from "../stores/retention-policy.ts";
 import { nominationsOf, readGround, sweepLimits, sweepRetention } from "./retention.ts";
 
@@ -27,7 +27,7 @@ async function placedProxy() {
   const seeded = await seedProxy({ placed: true });
   const asset = await seeded.door.view();
   if (asset === null) throw new Error("there is no asset");
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   return seeded;
 }
 

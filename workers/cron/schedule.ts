@@ -1,6 +1,6 @@
 /**
- * What the timer does, every minute: sweeps R2, carries out orders about projects, keeps the ledgers, aborts uploads whose
- * consumer died or that nobody knows, drops old records.
+ * What the timer does, every minute: sweeps R2, carries out orders about projects, keeps the ledgers, watches the
+ * catalogue's lag, aborts uploads whose consumer died or that nobody knows, drops old records.
  */
 import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
@@ -10,7 +10,9 @@ import { clearStaleUnserved } from "../stores/delivery-count.ts";
 import { pruneRecords } from "../stores/incident.ts";
 import { abandonedUploads, forgetUpload, type OpenUpload } from "../stores/open-upload.ts";
 import { abortEdgeUpload } from "../stores/r2-place.ts";
+import { forgetEndedTokens } from "../stores/revoked-token.ts";
 import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
+import { watchCatalogueLag } from "./catalogue-lag.ts";
 import { sweepEdgeStrangers } from "./edge-stranger.ts";
 import { keepLedgers } from "./ledger.ts";
 import { advanceProjectRuns } from "./project-run.ts";
@@ -40,6 +42,8 @@ export async function handleScheduled(
     projectRuns: () => advanceProjectRuns(env, nowMs),
     abandonedUploads: () => abortAbandoned(env, nowMs),
     oldRecords: () => pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs)),
+    catalogueLag: () => watchCatalogueLag(env, nowMs),
+    revokedTokens: () => forgetEndedTokens(env.CATALOGUE, controller.scheduledTime),
     ledgers: () => keepLedgers(env, nowMs),
     edgeStrangers: () => sweepEdgeStrangers(env, nowMs),
     unservedAlert: () => clearUnserved(env, controller.scheduledTime),

@@ -5,7 +5,7 @@ import type { LogEvent } from "../../schemas/log-event.ts";
 import { config, env, newUpload, quality, seedLeased, seedProxy } from "../../test/door-worker.ts";
 import { probe } from "../../test/simulation/asset-sample.ts";
 import { openWasabiStub, xml } from "../../test/wasabi-stub-worker.ts";
-import { publishAsset } from "../stores/catalogue.ts";
+import { publishAssets } from "../stores/catalogue.ts";
 import { listAlerts } from "../stores/incident.ts";
 import { noteUpload } from "../stores/open-upload.ts";
 import { wasabiStore } from "../stores/wasabi.ts";
@@ -62,7 +62,7 @@ test.each([true, false])("a stray with an odd name is aborted under its own key 
   const { upload, door } = await seedProxy({ placed: false });
   const asset = await door.view();
   if (asset === null) throw new Error("there is no asset");
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   const odd = (name: string) => originalKey({ ...upload, fileName: name });
   stub.uploads = ["Ä b+c%20 &d.mov", "100%.mov", "a%41.mov"].map((name) => old(odd(name), name));
   for (const hour of [0, 1]) await sweep(hour);
@@ -123,7 +123,7 @@ test("an upload at the key of an original that is archived is nobody's", async (
   const { upload, door } = await seedProxy({ placed: false });
   const asset = await door.view();
   if (asset === null) throw new Error("there is no asset");
-  await publishAsset(env.CATALOGUE, asset);
+  await publishAssets(env.CATALOGUE, [asset]);
   stub.uploads = [old(originalKey(upload), "leftover")];
   for (const hour of [0, 1]) await sweep(hour);
   expect(stub.aborted).toEqual(["leftover"]);

@@ -1,8 +1,9 @@
 import { env } from "cloudflare:workers";
+import fc from "fast-check";
 import { beforeEach, expect, test } from "vitest";
 import { AssetQuery } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
-import { listAssets, publishAsset } from "./catalogue.ts";
+import { listAssets, publishAssets } from "./catalogue.ts";
 import {
   listAlerts,
   listDeadLetters,
@@ -85,9 +86,9 @@ const copyRows = async () =>
 
 test("a late or repeated document never regresses a row or its copies", async () => {
   const newer = asset({ revision: 5, state: "distributed", renditions: withCopies(["360p", "720p"]) });
-  await publishAsset(database, newer);
-  await publishAsset(database, asset({ revision: 3, state: "received", renditions: withCopies(["1080p"]) }));
-  await publishAsset(database, newer);
+  await publishAssets(database, [newer]);
+  await publishAssets(database, [asset({ revision: 3, state: "received", renditions: withCopies(["1080p"]) })]);
+  await publishAssets(database, [newer]);
   const { assets } = await listAssets(database, ["*"], query());
   expect(assets).toMatchObject([{ fileId: "file-0001", revision: 5, state: "distributed" }]);
   expect(await copyRows()).toEqual([
@@ -100,22 +101,22 @@ test("a late or repeated document never regresses a row or its copies", async ()
 });
 
 test("copies that were written without saying whose they are learn it from the next document", async () => {
-  await publishAsset(database, asset());
+  await publishAssets(database, [asset()]);
   await database.prepare("UPDATE copies SET client_name = '', project_name = ''").run();
-  await publishAsset(database, asset({ revision: 2 }));
+  await publishAssets(database, [asset({ revision: 2 })]);
   const { results } = await database.prepare("SELECT DISTINCT client_name, project_name FROM copies").all();
   expect(results).toEqual([{ client_name: "acme", project_name: "film" }]);
 });
 
 test("copies that a newer document no longer names are dropped", async () => {
-  await publishAsset(database, asset({ revision: 1, renditions: withCopies(["360p", "720p"]) }));
-  await publishAsset(database, asset({ revision: 2, original: null, renditions: withCopies(["720p"]) }));
+  await publishAssets(database, [asset({ revision: 1, renditions: withCopies(["360p", "720p"]) })]);
+  await publishAssets(database, [asset({ revision: 2, original: null, renditions: withCopies(["720p"]) })]);
   expect((await copyRows()).map((row) => row.quality)).toEqual(["720p", "720p"]);
 });
 
 test("nobody sees another client's assets", async () => {
-  await publishAsset(database, asset({ fileId: "file-acme" }));
-  await publishAsset(database, asset({ fileId: "file-zeta", clientName: "zeta", updatedAt: at(2) }));
+  await publishAssets(database, [asset({ fileId: "file-acme" })]);
+  await publishAssets(database, [asset({ fileId: "file-zeta", clientName: "zeta", updatedAt: at(2) })]);
   expect(await idsOf(["*"])).toEqual(["file-zeta", "file-acme"]);
   expect(await idsOf(["acme"])).toEqual(["file-acme"]);
   expect(await idsOf(["acme", "zeta"])).toEqual(["file-zeta", "file-acme"]);
@@ -125,11 +126,10 @@ test("nobody sees another client's assets", async () => {
 });
 
 test("narrows by project and state, and finds names and ids as they are, whatever their case", async () => {
-  await publishAsset(database, asset({ fileId: "file-0001" }));
-  await publishAsset(
-    database,
+  await publishAssets(database, [asset({ fileId: "file-0001" })]);
+  await publishAssets(database, [
     asset({ fileId: "file-0002", projectName: "spot", state: "failed", fileName: "100%_a.mov" }),
-  );
+  ]);
   expect(await idsOf(["*"], { project: "spot" })).toEqual(["file-0002"]);
   expect(await idsOf(["*"], { state: "failed" })).toEqual(["file-0002"]);
   expect(await idsOf(["*"], { q: "szene ä" })).toEqual(["file-0001"]);
@@ -140,7 +140,7 @@ test("narrows by project and state, and finds names and ids as they are, whateve
 
 test("pages hold every asset once, also those of one instant", async () => {
   const ids = Array.from({ length: 7 }, (_, i) => `file-000${i}`);
-  for (const fileId of ids) await publishAsset(database, asset({ fileId, updatedAt: at(1) }));
+  for (const fileId of ids) await publishAssets(database, [asset({ fileId, updatedAt: at(1) })]);
   const seen: string[] = [];
   let cursor: string | null | undefined;
   do {
@@ -155,20 +155,91 @@ test("pages hold every asset once, also those of one instant", async () => {
   expect(seen).toEqual(ids.toReversed());
 });
 
-test("a cursor that nobody handed out is a bad request", async () => {
-  for (const cursor of ["x", "%%%", btoa("[1,2]")]) {
-    await expect(listAssets(database, ["*"], query({ cursor }))).rejects.toMatchObject({ code: "BAD_REQUEST" });
+test("a cursor that nobody handed out is a bad request, and so is one of the other order", async () => {
+  for (const cursor of ["x", "%%%", btoa("[1,2]"), btoa('["created",1,2]')]) {
+    for (const order of ["changed", "created"]) {
+      const reading = listAssets(database, ["*"], query({ cursor, order }));
+      await expect(reading).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    }
+  }
+  await publishAssets(database, [asset({ fileId: "file-0001" }), asset({ fileId: "file-0002" })]);
+  for (const [order, other] of [
+    ["changed", "created"],
+    ["created", "changed"],
+  ]) {
+    const { cursor } = await listAssets(database, ["*"], query({ limit: 1, order }));
+    const reading = listAssets(database, ["*"], query({ cursor, order: other }));
+    await expect(reading).rejects.toMatchObject({ code: "BAD_REQUEST" });
   }
 });
 
-test("the list of one client is read by its index, in order", async () => {
-  const plan = await database
-    .prepare(
-      "EXPLAIN QUERY PLAN SELECT file_id FROM assets WHERE client_name = 'acme' ORDER BY updated_at DESC, file_id DESC LIMIT 5",
-    )
-    .all();
+test("a pass by creation shows each asset that was there at its start exactly once, whatever changes meanwhile", async () => {
+  const change = fc.record({
+    file: fc.nat({ max: 11 }),
+    kind: fc.constantFrom("changed", "arrived"),
+    beforePage: fc.nat({ max: 8 }),
+  });
+  let round = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 12 }),
+      fc.integer({ min: 1, max: 4 }),
+      fc.array(change, { maxLength: 12 }),
+      async (creations, limit, changes) => {
+        round++;
+        await database.prepare("DELETE FROM assets").run();
+        const idOf = (name: string | number) => `file-${round}-${name}`.padEnd(12, "x");
+        const made = (n: number, revision: number) =>
+          asset({ fileId: idOf(n), revision, createdAt: at(creations[n] ?? 0), updatedAt: at(revision) });
+        await publishAssets(
+          database,
+          creations.map((_, n) => made(n, 1)),
+        );
+        const seen: string[] = [];
+        let cursor: string | null = null;
+        for (let page = 0; page === 0 || cursor !== null; page++) {
+          for (const [n, { file, kind }] of changes.entries()) {
+            if (changes[n]?.beforePage !== page) continue;
+            const arrived = asset({ fileId: idOf(`new-${n}`), createdAt: at(file % 5) });
+            if (kind === "arrived") await publishAssets(database, [arrived]);
+            else if (file < creations.length) await publishAssets(database, [made(file, 2 + n)]);
+          }
+          const asked = query({ order: "created", limit, ...(cursor && { cursor }) });
+          const answer: Awaited<ReturnType<typeof listAssets>> = await listAssets(database, ["*"], asked);
+          seen.push(...answer.assets.map(({ fileId }) => fileId));
+          cursor = answer.cursor;
+        }
+        const start = creations.map((_, n) => idOf(n));
+        expect(seen.filter((fileId) => start.includes(fileId)).sort()).toEqual(start.sort());
+        expect(new Set(seen).size).toBe(seen.length);
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
+
+test("a late document of one file changes nothing beside newer ones of others", async () => {
+  await publishAssets(database, [asset({ fileId: "file-0001", revision: 9 }), asset({ fileId: "file-0002" })]);
+  const late = asset({ fileId: "file-0001", revision: 8, state: "failed", renditions: withCopies(["360p"]) });
+  const newer = asset({ fileId: "file-0002", revision: 2, renditions: withCopies(["720p"]) });
+  expect(await publishAssets(database, [late, newer, asset({ fileId: "file-0003" })])).toEqual(
+    new Set(["file-0002", "file-0003"]),
+  );
+  expect(await idsOf(["*"], { state: "failed" })).toEqual([]);
+  const { results } = await database.prepare("SELECT DISTINCT file_id, quality FROM copies ORDER BY file_id").all();
+  expect(results.filter(({ quality }) => quality !== "original")).toEqual([{ file_id: "file-0002", quality: "720p" }]);
+});
+
+test.each([
+  ["client_name = 'acme'", "updated_at", "assets_by_client"],
+  ["client_name = 'acme'", "created_at", "assets_by_client_creation"],
+  ["true", "updated_at", "assets_by_update"],
+  ["true", "created_at", "assets_by_creation"],
+])("the list where %s by %s is read by its index, in order", async (where, column, index) => {
+  const order = `ORDER BY ${column} DESC, file_id DESC LIMIT 5`;
+  const plan = await database.prepare(`EXPLAIN QUERY PLAN SELECT file_id FROM assets WHERE ${where} ${order}`).all();
   const told = plan.results.map((row) => String(row.detail)).join("; ");
-  expect(told).toContain("assets_by_client");
+  expect(told).toMatch(new RegExp(`\\b${index}\\b`));
   expect(told).not.toContain("TEMP B-TREE");
 });
 

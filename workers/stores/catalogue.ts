@@ -17,26 +17,34 @@ export function answered<T>(work: Promise<T>): Promise<T> {
   );
 }
 
-/** A file's client and project never change, so their index is left alone. */
-const upsertAsset = `
+/** What of a file never changes is not written again, so that its indexes are left alone. */
+const upsertAssets = `
 INSERT INTO assets (file_id, client_name, project_name, file_name, search, size_bytes, state, revision, problem_code,
   percent, job_id, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-ON CONFLICT (file_id) DO UPDATE SET file_name = ?4, search = ?5, size_bytes = ?6, state = ?7,
-  revision = ?8, problem_code = ?9, percent = ?10, job_id = ?11, created_at = ?12, updated_at = ?13
-WHERE excluded.revision > assets.revision`;
+SELECT value ->> 'fileId', value ->> 'clientName', value ->> 'projectName', value ->> 'fileName', value ->> 'search',
+  value ->> 'sizeBytes', value ->> 'state', value ->> 'revision', value ->> 'problemCode', value ->> 'percent',
+  value ->> 'jobId', value ->> 'createdAt', value ->> 'updatedAt'
+FROM json_each(?1) WHERE true
+ON CONFLICT (file_id) DO UPDATE SET file_name = excluded.file_name, search = excluded.search,
+  size_bytes = excluded.size_bytes, state = excluded.state, revision = excluded.revision,
+  problem_code = excluded.problem_code, percent = excluded.percent, job_id = excluded.job_id,
+  updated_at = excluded.updated_at
+WHERE excluded.revision > assets.revision
+RETURNING file_id`;
 
-/**
- * Written only while the row above is of this very revision, so that a late document changes nothing. Whose it is is written
- * again, too: a build that did not know of it left it empty.
- */
+/** Of these documents those that the rows above are of: a late one changes nothing. */
+const newest = `json_each(?1) AS document CROSS JOIN assets ON assets.file_id = document.value ->> 'fileId'
+  AND assets.revision = document.value ->> 'revision'`;
+
+/** Whose it is is written again, too: a build that did not know of it left it empty. */
 const upsertCopies = `
 INSERT INTO copies (file_id, tier, quality, job_id, key, status, size_bytes, placed_at, verified_at, idle_since,
   pinned_until, problem_code, revision, client_name, project_name)
-SELECT ?1, value ->> 'tier', value ->> 'quality', value ->> 'jobId', value ->> 'key', value ->> 'status',
-  value ->> 'sizeBytes', value ->> 'placedAt', value ->> 'verifiedAt', value ->> 'idleSince', value ->> 'pinnedUntil',
-  value ->> 'problemCode', ?2, ?4, ?5
-FROM json_each(?3) WHERE (SELECT revision FROM assets WHERE file_id = ?1) = ?2
+SELECT assets.file_id, copy.value ->> 'tier', copy.value ->> 'quality', copy.value ->> 'jobId', copy.value ->> 'key',
+  copy.value ->> 'status', copy.value ->> 'sizeBytes', copy.value ->> 'placedAt', copy.value ->> 'verifiedAt',
+  copy.value ->> 'idleSince', copy.value ->> 'pinnedUntil', copy.value ->> 'problemCode', assets.revision,
+  assets.client_name, assets.project_name
+FROM ${newest} CROSS JOIN json_each(document.value, '$.copies') AS copy WHERE true
 ON CONFLICT (file_id, tier, quality) DO UPDATE SET job_id = excluded.job_id, key = excluded.key,
   status = excluded.status, size_bytes = excluded.size_bytes, placed_at = excluded.placed_at,
   verified_at = excluded.verified_at, idle_since = excluded.idle_since, pinned_until = excluded.pinned_until,
@@ -44,36 +52,31 @@ ON CONFLICT (file_id, tier, quality) DO UPDATE SET job_id = excluded.job_id, key
   project_name = excluded.project_name`;
 
 const dropOldCopies = `
-DELETE FROM copies WHERE file_id = ?1 AND revision < ?2 AND (SELECT revision FROM assets WHERE file_id = ?1) = ?2`;
+DELETE FROM copies WHERE file_id IN (SELECT assets.file_id FROM ${newest})
+  AND revision < (SELECT revision FROM assets WHERE assets.file_id = copies.file_id)`;
 
-/** One transaction. An older or equal revision changes nothing. */
-export async function publishAsset(database: D1Database, asset: Asset): Promise<void> {
-  const { fileId, revision } = asset;
-  await answered(
-    database.batch([
-      database
-        .prepare(upsertAsset)
-        .bind(
-          fileId,
-          asset.clientName,
-          asset.projectName,
-          asset.fileName,
-          searchable(`${asset.fileName} ${fileId}`),
-          asset.sizeBytes,
-          asset.state,
-          revision,
-          asset.problem?.code ?? null,
-          asset.progress?.percent ?? null,
-          asset.jobId,
-          asset.createdAt,
-          asset.updatedAt,
-        ),
-      database
-        .prepare(upsertCopies)
-        .bind(fileId, revision, JSON.stringify(copyRows(asset)), asset.clientName, asset.projectName),
-      database.prepare(dropOldCopies).bind(fileId, revision),
-    ]),
-  );
+/**
+ * One transaction for all of them. An older or equal revision changes nothing.
+ * @param assets each file once
+ * @returns the files whose row was written
+ */
+export async function publishAssets(database: D1Database, assets: readonly Asset[]): Promise<ReadonlySet<string>> {
+  const documents = JSON.stringify(assets.map(documentOf));
+  const statements = [upsertAssets, upsertCopies, dropOldCopies].map((sql) => database.prepare(sql).bind(documents));
+  const [written] = await answered(database.batch<{ file_id: string }>(statements));
+  return new Set(written?.results.map(({ file_id }) => file_id));
+}
+
+/** What the statements above read of an asset. */
+function documentOf(asset: Asset) {
+  const { fileId, clientName, projectName, fileName, sizeBytes, state, revision, jobId, createdAt, updatedAt } = asset;
+  return {
+    ...{ fileId, clientName, projectName, fileName, sizeBytes, state, revision, jobId, createdAt, updatedAt },
+    search: searchable(`${fileName} ${fileId}`),
+    problemCode: asset.problem?.code ?? null,
+    percent: asset.progress?.percent ?? null,
+    copies: copyRows(asset),
+  };
 }
 
 const searchable = (text: string) => text.normalize("NFC").toLowerCase();
@@ -116,6 +119,7 @@ const SummaryRow = z
     revision: z.unknown(),
     problem_code: z.unknown(),
     percent: z.unknown(),
+    created_at: z.unknown(),
     updated_at: z.unknown(),
   })
   .transform((row) => ({
@@ -128,31 +132,41 @@ const SummaryRow = z
     revision: row.revision,
     problemCode: row.problem_code,
     percent: row.percent,
+    createdAt: row.created_at,
     updatedAt: row.updated_at,
   }))
   .pipe(AssetSummary);
 
-const Cursor = z.tuple([z.iso.datetime(), z.string().max(64)]);
+type ListOrder = AssetQuery["order"];
 
-function cursorOf(last: AssetSummary): string {
-  return btoa(JSON.stringify([last.updatedAt, last.fileId]))
+const columnOf = { changed: "updated_at", created: "created_at" } as const satisfies Record<ListOrder, string>;
+
+const Place = z.tuple([z.iso.datetime(), z.string().max(64)]);
+type Place = z.infer<typeof Place>;
+/** Says which order it is of, but for that which had no name at first. */
+const Cursor = { changed: Place, created: z.tuple([z.literal("created"), ...Place.def.items]) };
+
+function cursorOf({ createdAt, updatedAt, fileId }: AssetSummary, order: ListOrder): string {
+  return btoa(JSON.stringify(order === "created" ? [order, createdAt, fileId] : [updatedAt, fileId]))
     .replaceAll("+", "-")
     .replaceAll("/", "_")
     .replaceAll("=", "");
 }
 
-/** @throws StoreFailure BAD_REQUEST when it is not one that was handed out */
-function readCursor(cursor: string): z.infer<typeof Cursor> {
+/** @throws StoreFailure BAD_REQUEST when it is not one that was handed out for this order */
+function readCursor(cursor: string, order: ListOrder): Place {
   try {
-    return Cursor.parse(JSON.parse(atob(cursor.replaceAll("-", "+").replaceAll("_", "/"))));
+    return Place.parse(
+      Cursor[order].parse(JSON.parse(atob(cursor.replaceAll("-", "+").replaceAll("_", "/")))).slice(-2),
+    );
   } catch {
-    throw new StoreFailure("BAD_REQUEST", "The cursor is not one that was handed out.");
+    throw new StoreFailure("BAD_REQUEST", `The cursor is not one that was handed out for order=${order}.`);
   }
 }
 
 /**
- * Newest change first. An asset that changes while someone pages moves to the front: it may be seen twice, never missed
- * for good.
+ * The newest first. By change, an asset that changes while someone pages moves to the front: a pass may show it twice or
+ * not at all. By creation, nothing moves.
  * @param clients names, or ["*"] for all
  */
 export async function listAssets(
@@ -160,6 +174,7 @@ export async function listAssets(
   clients: readonly string[],
   query: AssetQuery,
 ): Promise<{ assets: AssetSummary[]; cursor: string | null }> {
+  const column = columnOf[query.order];
   const where: string[] = [];
   const values: (string | number)[] = [];
   const narrow = (condition: string, ...bound: string[]) => {
@@ -176,16 +191,16 @@ export async function listAssets(
   if (query.project !== undefined) narrow("project_name = ?", query.project);
   if (query.state !== undefined) narrow("state = ?", query.state);
   if (query.q !== undefined) narrow("instr(search, ?) > 0", searchable(query.q));
-  if (query.cursor !== undefined) narrow("(updated_at, file_id) < (?, ?)", ...readCursor(query.cursor));
+  if (query.cursor !== undefined) narrow(`(${column}, file_id) < (?, ?)`, ...readCursor(query.cursor, query.order));
   const condition = where.length > 0 ? `WHERE ${where.join(" AND ")}` : "";
   const statement = database
     .prepare(
-      `SELECT file_id, client_name, project_name, file_name, size_bytes, state, revision, problem_code, percent, updated_at
-       FROM assets ${condition} ORDER BY updated_at DESC, file_id DESC LIMIT ?`,
+      `SELECT file_id, client_name, project_name, file_name, size_bytes, state, revision, problem_code, percent, created_at, updated_at
+       FROM assets ${condition} ORDER BY ${column} DESC, file_id DESC LIMIT ?`,
     )
     .bind(...values, query.limit + 1);
   const { results } = await answered(statement.all());
   const assets = results.slice(0, query.limit).map((row) => SummaryRow.parse(row));
   const last = assets.at(-1);
-  return { assets, cursor: results.length > query.limit && last !== undefined ? cursorOf(last) : null };
+  return { assets, cursor: results.length > query.limit && last !== undefined ? cursorOf(last, query.order) : null };
 }
