@@ -17,6 +17,7 @@ const lookEveryMs = 500;
 const lookAtMostMs = 10 * 60_000;
 /** On a busy machine the answers queue up. */
 const answerTimeoutMs = 5 * 60_000;
+const senders = 32;
 const pageLength = 200;
 const owner = { clientName: "bench", projectName: "catalogue", fileName: "A001.mov" };
 
@@ -29,7 +30,7 @@ A whole local stack; nobody uploads what the webhooks announce, so that each ass
 for its original again and again meanwhile, and changes.
 
   --webhooks N   how many                       [2900]
-  --seconds N    sent evenly within this time   [20]
+  --seconds N    sent evenly within this time, or as fast as ${senders} senders can   [20]
   --help`;
 
 type Load = { webhooks: number; seconds: number };
@@ -38,17 +39,18 @@ type Load = { webhooks: number; seconds: number };
 async function announce(stack: StackFile, { webhooks, seconds }: Load, signal: AbortSignal): Promise<Set<string>> {
   const accepted = new Set<string>();
   const fromMs = performance.now();
-  const sent: Promise<void>[] = [];
-  for (let n = 0; n < webhooks; n++) {
-    await sleep(Math.max(0, fromMs + (n * seconds * 1_000) / webhooks - performance.now()), undefined, { signal });
-    const fileId = randomBytes(12).toString("hex");
-    const answer = announceOne(stack, fileId, signal).then(() => void accepted.add(fileId));
-    // Told by the wait for all of them, below.
-    answer.catch(() => undefined);
-    sent.push(answer);
-    saySometimes(`    ${accepted.size} of ${webhooks} accepted`);
-  }
-  await Promise.all(sent);
+  let next = 0;
+  const send = async () => {
+    for (let n = next++; n < webhooks; n = next++) {
+      const dueMs = fromMs + (n * seconds * 1_000) / webhooks;
+      await sleep(Math.max(0, dueMs - performance.now()), undefined, { signal });
+      const fileId = randomBytes(12).toString("hex");
+      await announceOne(stack, fileId, signal);
+      accepted.add(fileId);
+      saySometimes(`    ${accepted.size} of ${webhooks} accepted`);
+    }
+  };
+  await Promise.all(Array.from({ length: senders }, send));
   say(`${accepted.size} accepted after ${((performance.now() - fromMs) / 1_000).toFixed(1)} s`);
   return accepted;
 }

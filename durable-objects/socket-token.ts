@@ -22,10 +22,10 @@ export function withToken(url: URL, { sub, jti, iat, exp }: TokenLife): URL {
   return url;
 }
 
-/** For the socket's attachment. */
-export function tokenOf(query: URLSearchParams, nowMs: number): { token: AttachedToken } {
-  const life = TokenLife.parse(JSON.parse(query.get(parameter) ?? "null"));
-  return { token: { life, lookAtMs: nowMs + lookEveryMs } };
+/** For the socket's attachment. A door that an older version answers tells none: such a socket is not watched. */
+export function tokenOf(query: URLSearchParams, nowMs: number): { token?: AttachedToken } {
+  const told = query.get(parameter);
+  return told === null ? {} : { token: { life: TokenLife.parse(JSON.parse(told)), lookAtMs: nowMs + lookEveryMs } };
 }
 
 /** Of a socket that is open. */

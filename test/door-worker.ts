@@ -23,12 +23,21 @@ export const origin = "https://media.test";
 export async function token(
   role: Role,
   clients: string[] = ["*"],
-  over: { kid?: string; secret?: Uint8Array; expiresInSeconds?: number; alg?: string } = {},
+  over: {
+    kid?: string;
+    secret?: Uint8Array;
+    expiresInSeconds?: number;
+    alg?: string;
+    sub?: string;
+    jti?: string;
+    iat?: number;
+  } = {},
 ): Promise<string> {
   const [key] = config.jwtKeys;
-  return new SignJWT({ role, clients })
+  const { jti, iat } = over;
+  return new SignJWT({ role, clients, ...(jti !== undefined && { jti }), ...(iat !== undefined && { iat }) })
     .setProtectedHeader({ alg: over.alg ?? "HS256", kid: over.kid ?? key.kid })
-    .setSubject(`test-${role}`)
+    .setSubject(over.sub ?? `test-${role}`)
     .setExpirationTime(Math.floor(Date.now() / 1000) + (over.expiresInSeconds ?? 600))
     .sign(over.secret ?? key.secret);
 }
