@@ -43,7 +43,7 @@ const noCounts: EncodeCounts = { sourceBytes: 0, sourceRetries: 0, freshUrls: 0,
 export function createJobBoard(nowMs: () => number): JobBoard {
   const jobs = new Set<RunningJob>();
   const past: RunnerTotals = {
-    outcomes: { done: 0, failed: 0, refused: 0, unreachable: 0, lost: 0, released: 0 },
+    outcomes: { done: 0, failed: 0, refused: 0, unreachable: 0, "token-refused": 0, lost: 0, released: 0 },
     failuresByCode: new Map(),
     sourceBytes: 0,
     storedBytes: 0,

@@ -4,7 +4,7 @@ import { FailureCode, failureFacts } from "../../schemas/failure.ts";
 import { PartGrant, type PartRequest, SourceGrant } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
 import { callHttp, type HttpAnswer, isTransient, Unanswered } from "./http-call.ts";
-import { JobFailure, LeaseLost } from "./job-failure.ts";
+import { JobFailure, LeaseLost, TokenRefused } from "./job-failure.ts";
 
 export type JobApiOptions = {
   apiUrl: string;
@@ -19,7 +19,7 @@ export type JobApiOptions = {
 };
 
 export type JobApi = {
-  /** Throws LeaseLost, JobFailure or the signal's reason. */
+  /** Throws LeaseLost, TokenRefused, JobFailure or the signal's reason. */
   parts(request: PartRequest, signal: AbortSignal): Promise<PartGrant>;
   source(lease: string, signal: AbortSignal): Promise<SourceGrant>;
 };
@@ -74,6 +74,7 @@ function readAnswer<Schema extends z.ZodType>(path: string, answer: HttpAnswer, 
 function refusalOf(path: string, answer: HttpAnswer): Error {
   const problem = Problem.safeParse(jsonOf(answer.text)).data;
   const what = `The API refused ${path}: HTTP ${answer.status} ${problem?.detail ?? problem?.code ?? ""}`.trim();
+  if (answer.status === 401) return new TokenRefused(what);
   if (problem?.code === "LEASE_LOST" || answer.status === 409 || answer.status === 410) {
     return new LeaseLost("stale", what);
   }

@@ -1,6 +1,6 @@
 /**
- * Why a job ends early, as typed errors: a failure to report under the lease, or a lease that is gone (nothing to
- * report), or a runner that is shutting down (to be released).
+ * Why a job ends early, as typed errors: a failure to report under the lease, or a lease or a token that is gone (nothing
+ * to report), or a runner that is shutting down (to be released).
  */
 import { type FailureCode, failureFacts } from "../../schemas/failure.ts";
 import type { RunnerRefusal } from "../../schemas/runner-protocol.ts";
@@ -26,6 +26,11 @@ export class LeaseLost extends Error {
     super(message);
     this.reason = reason;
   }
+}
+
+/** The API takes this runner's token no longer: it has expired or was ended. Only a new one helps. */
+export class TokenRefused extends Error {
+  override name = "TokenRefused";
 }
 
 export class ShuttingDown extends Error {

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
-import { LeaseLost, ShuttingDown } from "./job-failure.ts";
+import { LeaseLost, ShuttingDown, TokenRefused } from "./job-failure.ts";
 import { createJobSocket, type JobSocket, type JobSocketOptions, type LeaseFrame } from "./job-socket.ts";
 import { Unreachable } from "./socket-connection.ts";
 import { apiToken, jobMessage, lease, type Peer, type PeerOptions, startPeer } from "./testing/protocol-peer.ts";
@@ -214,4 +214,34 @@ test("frames that cannot be read are ignored", async () => {
     webSocket.send(JSON.stringify({ type: "granted" }));
   }
   expect(await socket.request(failed)).toMatchObject({ type: "ok" });
+});
+
+test("a socket that is closed because the token ended is not opened again, and its requests end", async () => {
+  await open({ answer: ({ frame }) => (frame.type === "failed" ? null : undefined) });
+  await socket.claim(claim, never);
+  const asked = socket.request(failed).catch((error: unknown) => error);
+  await peer.until("frame:failed");
+  peer.closeSockets(4401);
+  expect(await whenLost()).toBeInstanceOf(TokenRefused);
+  expect(await asked).toBeInstanceOf(TokenRefused);
+  await peer.until("closed:1");
+  expect(peer.framesOf("resume")).toEqual([]);
+});
+
+test("a token that is refused when a dropped socket is opened again ends the job at once", async () => {
+  await open();
+  await socket.claim(claim, never);
+  peer.refuseNextUpgrades(100, 401);
+  peer.cutSockets();
+  expect(await whenLost()).toBeInstanceOf(TokenRefused);
+});
+
+test("a claim whose socket is closed because the token ended says so", async () => {
+  const closing: PeerOptions["answer"] = ({ socket }) => {
+    socket.close(4401, "The token was revoked.");
+    return null;
+  };
+  await open({ answer: closing });
+  const error = await socket.claim(claim, never).catch((fault: unknown) => fault);
+  expect(error).toMatchObject({ status: 401, message: expect.stringContaining("4401") });
 });

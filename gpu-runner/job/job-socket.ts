@@ -1,12 +1,13 @@
 /**
  * A job's lease over WebSockets: claims it, keeps it alive by heartbeats, and resumes it on a new socket whenever one
  * drops, for as long as it lives. Frames without an answer are sent again, under the same seq. `lost` is aborted, with
- * a LeaseLost, the moment the lease is gone.
+ * a LeaseLost or a TokenRefused, the moment the lease or the right to speak of it is gone.
  */
 import type { Logger } from "pino";
+import { tokenEndedCode } from "../../schemas/revoked-token.ts";
 import type { ObjectFrame, RunnerFrame } from "../../schemas/runner-protocol.ts";
 import { type Backoff, backoffDelayMs, pause } from "./backoff.ts";
-import { LeaseLost } from "./job-failure.ts";
+import { LeaseLost, TokenRefused } from "./job-failure.ts";
 import { type Connection, openConnection, Unreachable } from "./socket-connection.ts";
 
 type Sent<Type extends RunnerFrame["type"]> = Extract<RunnerFrame, { type: Type }>;
@@ -34,7 +35,7 @@ export type JobSocketOptions = {
 export type JobSocket = {
   /** Throws Unreachable, or the signal's reason. */
   claim(claim: Omit<Sent<"claim">, "type" | "seq">, signal: AbortSignal): Promise<Grant | Refusal>;
-  /** Resolves with the object's answer, over as many sockets as it takes; rejects with LeaseLost. */
+  /** Resolves with the object's answer, over as many sockets as it takes; rejects with what `lost` says. */
   request(frame: LeaseFrame): Promise<ObjectFrame>;
   /** Sent if it can be, else dropped: the next one says more. */
   tell(frame: ProgressFrame): void;
@@ -134,7 +135,7 @@ class LeaseSession implements JobSocket {
     this.connection = null;
   }
 
-  private lose(loss: LeaseLost): void {
+  private lose(loss: LeaseLost | TokenRefused): void {
     if (this.ended.signal.aborted) return;
     this.loss.abort(loss);
     this.close(loss);
@@ -188,7 +189,8 @@ class LeaseSession implements JobSocket {
       return await Promise.race([
         answer,
         connection.closed.then((code) => {
-          throw new Unreachable(`the socket closed with ${code} before the ${frame.type} was answered`);
+          const status = code === tokenEndedCode ? 401 : null;
+          throw new Unreachable(`the socket closed with ${code} before the ${frame.type} was answered`, status);
         }),
         pause(this.options.answerTimeoutMs, waiting.signal).then(() => {
           throw new Unreachable(`no answer to the ${frame.type}`);
@@ -239,6 +241,8 @@ class LeaseSession implements JobSocket {
     for (;;) {
       const code = await connection.closed;
       if (this.ended.signal.aborted) return;
+      if (code === tokenEndedCode)
+        return this.lose(new TokenRefused("The API closed the job's socket: the token ended."));
       this.established = false;
       this.options.log.warn({ code }, "job socket dropped");
       connection = await this.resume(lease);
@@ -259,6 +263,7 @@ class LeaseSession implements JobSocket {
         this.ended.signal.throwIfAborted();
       } catch (error) {
         connection?.terminate();
+        if (error instanceof Unreachable && error.status === 401) this.lose(new TokenRefused(error.message));
         this.ended.signal.throwIfAborted();
         this.options.log.info({ attempt, reason: String(error) }, "job socket not resumed yet");
         continue;

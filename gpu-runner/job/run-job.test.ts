@@ -196,6 +196,22 @@ test("a runner without permission blames itself, not the asset", async () => {
   await expectNothingLeft();
 });
 
+test("a token that the API takes no longer ends the job without a word about the asset", async () => {
+  const { outcome } = await start({
+    onPost: (path, _body, response) => {
+      if (!path.endsWith("/parts")) return false;
+      response.writeHead(401).end(JSON.stringify({ code: "UNAUTHENTICATED", detail: "The token was revoked." }));
+      return true;
+    },
+  });
+  expect(await outcome).toMatchObject({
+    type: "token-refused",
+    message: expect.stringContaining("The token was revoked."),
+  });
+  expect(peer.framesOf("failed")).toEqual([]);
+  await expectNothingLeft();
+});
+
 test("a store that takes no part fails the job, and the lease hears of it", async () => {
   const { outcome } = await start({
     onPut: (request, response) => {

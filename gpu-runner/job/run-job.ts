@@ -13,7 +13,7 @@ import type { Binaries } from "../media/binaries.ts";
 import { type EncodeCounts, type EncodedRendition, type EncodeProgress, encodeJob } from "../media/encode-job.ts";
 import type { EncoderChoice } from "../media/encoder-probe.ts";
 import { createJobApi, type JobApi, jobUrl } from "./job-api.ts";
-import { JobFailure, LeaseLost, ShuttingDown } from "./job-failure.ts";
+import { JobFailure, LeaseLost, ShuttingDown, TokenRefused } from "./job-failure.ts";
 import { createJobSocket, type Grant, type JobSocket } from "./job-socket.ts";
 import type { JobTiming } from "./job-timing.ts";
 import { createPartUploader, type PartFact, type PartUploader, type RenditionUpload } from "./part-upload.ts";
@@ -54,6 +54,8 @@ export type JobOutcome =
   | { type: "refused"; reason: RunnerRefusal }
   /** No claim was settled; the message comes back by itself. */
   | { type: "unreachable"; message: string }
+  /** The API takes the runner's token no longer. */
+  | { type: "token-refused"; message: string }
   | { type: "lost"; reason: LeaseLost["reason"]; message: string }
   | { type: "released" };
 
@@ -97,6 +99,11 @@ export async function runJob(options: RunJobOptions): Promise<JobOutcome> {
     settle(options.settle.ack());
     return await new GrantedJob(answer, socket, options).run();
   } catch (error) {
+    if (error instanceof Unreachable && error.status === 401) {
+      // Others may have it at once.
+      settle(options.settle.retry(0));
+      return { type: "token-refused", message: options.redact(error.message) };
+    }
     if (error instanceof Unreachable) return { type: "unreachable", message: options.redact(error.message) };
     if (error instanceof LeaseLost) return { type: "lost", reason: error.reason, message: error.message };
     if (!(error instanceof ShuttingDown)) throw error;
@@ -253,6 +260,7 @@ class GrantedJob {
     if (cause instanceof LeaseLost) {
       return { type: "lost", reason: cause.reason, message: options.redact(cause.message) };
     }
+    if (cause instanceof TokenRefused) return { type: "token-refused", message: options.redact(cause.message) };
     if (cause instanceof ShuttingDown) {
       await withinMs(
         options.timing.releaseMs,
@@ -276,12 +284,12 @@ class GrantedJob {
     return { type: "failed", code, message, retryable };
   }
 
-  /** An answer that the lease is gone ends the job, whichever request it came to. */
+  /** An answer that the lease or the token is gone ends the job, whichever request it came to. */
   private async underLease<Answer>(request: Promise<Answer>): Promise<Answer> {
     try {
       return await request;
     } catch (error) {
-      if (error instanceof LeaseLost) this.stop.abort(error);
+      if (error instanceof LeaseLost || error instanceof TokenRefused) this.stop.abort(error);
       throw error;
     }
   }

@@ -27,7 +27,7 @@ export type RunnerLoopOptions = {
   drain: boolean;
   pollMs: number;
   backoff: Backoff;
-  /** Pause after each job that a store refused which refuses everybody. */
+  /** Pause after each job that a store refused which refuses everybody, and after each that the API refused the token of. */
   shutOutMs: number;
   /** Why nothing is pulled for now; null when that is over. */
   onWait: (reason: string | null) => void;
@@ -46,7 +46,7 @@ export type LoopEnd =
   | { type: "drained" }
   | { type: "once"; outcome: JobOutcome }
   | { type: "unfit"; reason: string }
-  /** The API refused the runner time and again, so that what the queues hold cannot be known. */
+  /** The API refused the runner time and again, or its token: what the queues hold cannot be known. */
   | { type: "refused"; reason: string };
 
 /** `refusal`: what the API said for good; null: it did not answer, or said that it cannot now. */
@@ -68,6 +68,8 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   let waitIsDue = false;
   let ownFailures: OwnFailures = new Map();
   let only: JobOutcome | null = null;
+  /** What the API said of the token when it refused it last; null since it took it. */
+  let badToken: string | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
   /** Pulls that were refused for good, with none that went well in between, and what the last one was told. */
@@ -83,6 +85,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
       return { type: "failed", code: "RUNNER_FAILED", message: "The runner failed.", retryable: true };
     });
     trouble = outcome.type === "unreachable" ? trouble + 1 : 0;
+    badToken = outcome.type === "token-refused" ? outcome.message : null;
     streak = nextStreak(streak, message.fileId, outcome);
     ownFailures = nextOwnFailures(ownFailures, message, outcome);
     const before = shutOut;
@@ -148,12 +151,28 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     await pause(options.shutOutMs, noMore).finally(() => options.onWait(null));
   }
 
+  /** Whoever waits for an end does not wait for a new token, nor for a queue. */
+  function isRefusedForGood(): boolean {
+    if (badToken !== null) refusal = `MMF_RUNNER_TOKEN: ${badToken}`;
+    return (options.once || options.drain) && (badToken !== null || refusals >= refusalsInARow);
+  }
+
+  /** Whoever comes again and again with a bad token only takes messages away from others. */
+  async function untilTokenMayBeGood(): Promise<void> {
+    if (badToken === null) return;
+    const reason = `the API refuses this runner's token (${badToken}): give it a new MMF_RUNNER_TOKEN and start it again`;
+    options.log.error({ reason, waitMs: options.shutOutMs }, "no jobs are pulled for a while");
+    options.onWait(reason);
+    await pause(options.shutOutMs, noMore).finally(() => options.onWait(null));
+  }
+
   /** Pulls until there is a job, or no reason to go on pulling. */
   async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained" | "refused"> {
     for (;;) {
       await untilStoreMayBeOpen();
+      if (isRefusedForGood()) return "refused";
+      await untilTokenMayBeGood();
       if (reasonUnfit() !== null) return "unfit";
-      if ((options.once || options.drain) && refusals >= refusalsInARow) return "refused";
       if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), noMore);
       const pulled = await pullNext();
       if (typeof pulled === "object") return pulled;
@@ -171,7 +190,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
       void next.job.finally(release);
       if (!options.once) continue;
       await next.job;
-      if (only !== null && only.type !== "unreachable" && only.type !== "refused") return "once";
+      if (only !== null && !["unreachable", "refused", "token-refused"].includes(only.type)) return "once";
     }
   }
 

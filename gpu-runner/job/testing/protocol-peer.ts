@@ -84,6 +84,7 @@ export async function startPeer(options: PeerOptions = {}) {
   const raw = new Set<Socket>();
   let connections = 0;
   let refuseUpgrades = 0;
+  let refusalStatus: 401 | 503 = 503;
   let grants = 0;
 
   const note = (entry: string) => {
@@ -101,8 +102,9 @@ export async function startPeer(options: PeerOptions = {}) {
   server.on("upgrade", (request, socket, head) => {
     if (refuseUpgrades > 0 || request.headers.authorization !== `Bearer ${apiToken}`) {
       refuseUpgrades--;
+      const isTokenRefused = refuseUpgrades < 0 || refusalStatus === 401;
       socket.end(
-        `HTTP/1.1 ${refuseUpgrades >= 0 ? "503 Service Unavailable" : "401 Unauthorized"}\r\nConnection: close\r\n\r\n`,
+        `HTTP/1.1 ${isTokenRefused ? "401 Unauthorized" : "503 Service Unavailable"}\r\nConnection: close\r\n\r\n`,
       );
       return;
     }
@@ -271,8 +273,9 @@ export async function startPeer(options: PeerOptions = {}) {
         .map(({ frame }) => frame)
         .filter((frame): frame is Extract<RunnerFrame, { type: Type }> => frame.type === type),
     enqueue,
-    refuseNextUpgrades: (count: number) => {
+    refuseNextUpgrades: (count: number, status: 401 | 503 = 503) => {
       refuseUpgrades = count;
+      refusalStatus = status;
     },
     broadcast: (frame: ObjectFrame) => {
       for (const socket of sockets) socket.send(JSON.stringify(frame));
@@ -280,6 +283,9 @@ export async function startPeer(options: PeerOptions = {}) {
     /** As when a machine in between restarts: no close frame. */
     cutSockets: () => {
       for (const socket of sockets) socket.terminate();
+    },
+    closeSockets: (code: number) => {
+      for (const socket of sockets) socket.close(code, "said the peer");
     },
     openSockets: () => sockets.size,
     /** Resolves once the journal has the entry `count` times. */
