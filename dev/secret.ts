@@ -1,5 +1,5 @@
 /** The local stack's secrets: made once, kept in DIR/secrets.json, so that signed URLs outlive a restart. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { SignJWT } from "jose";
 import { z } from "zod";
@@ -60,6 +60,7 @@ export async function mintToken(
   return await new SignJWT({ role, clients: ["*"] })
     .setProtectedHeader({ alg: "HS256", kid, typ: "JWT" })
     .setSubject(subject)
+    .setJti(randomUUID())
     .setIssuedAt()
     .setExpirationTime(lifetime)
     .sign(Buffer.from(secret, "base64url"));

@@ -49,6 +49,7 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
       cf: false,
       log: new Log(LogLevel.WARN),
       logRequests: false,
+      unsafeTriggerHandlers: true,
       telemetry: { enabled: false },
       handleUncaughtError: (error) => console.error(error),
       handleStructuredLogs: ({ message }) => process.stdout.write(`${message}\n`),
@@ -75,7 +76,7 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
     const applied = await applyMigrations(await miniflare.getD1Database(database.binding, name), directory);
     for (const file of applied) console.log(JSON.stringify({ level: "info", time: Date.now(), msg: "migrated", file }));
   }
-  const crons = (wranglerConfig.triggers.crons ?? []).map((cron: string) => fireCron(miniflare, name, cron));
+  const crons = (wranglerConfig.triggers.crons ?? []).map((cron: string) => fireCron(miniflare, cron));
   return {
     url,
     async dispose() {
@@ -85,12 +86,19 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
   };
 }
 
-/** No cron fires by itself under Miniflare; a run that is still going is not started a second time. */
-function fireCron(miniflare: Miniflare, workerName: string, cron: string): Cron {
+/**
+ * No cron fires by itself under Miniflare; a run that is still going is not started a second time. By a request, and not by
+ * `getWorker().scheduled()`, which blocks this process until the runtime answers: a runtime that waits meanwhile for this
+ * process to read its log would wait for ever.
+ */
+function fireCron(miniflare: Miniflare, cron: string): Cron {
   return new Cron(cron, { timezone: "UTC", protect: true }, async (job: Cron) => {
     try {
-      const worker = await miniflare.getWorker(workerName);
-      await worker.scheduled({ cron, scheduledTime: job.currentRun() ?? new Date() });
+      const url = new URL("http://localhost/cdn-cgi/local/scheduled");
+      url.searchParams.set("cron", cron);
+      url.searchParams.set("time", String((job.currentRun() ?? new Date()).getTime()));
+      const response = await miniflare.dispatchFetch(url);
+      if (!response.ok) throw new Error(`HTTP ${response.status}: ${await response.text()}`);
     } catch (error) {
       console.error(
         JSON.stringify({ level: "error", time: Date.now(), msg: "cron failed", cron, error: String(error) }),

@@ -34,7 +34,7 @@ test.each(["mint-token.mjs", "upload-webhook.mjs", "upload-webhook.sh", "watch-a
 
 test("a minted token carries the claims that the API asks for", async () => {
   const env = { ...process.env, JWT_KEYS: JSON.stringify({ "2026-11": jwtSecret.toString("base64url") }) };
-  const { stdout } = await run(
+  const { stdout, stderr } = await run(
     process.execPath,
     [example("mint-token.mjs"), "jane", "viewer", "12h", "acme", "globex"],
     { env },
@@ -42,6 +42,8 @@ test("a minted token carries the claims that the API asks for", async () => {
   const { payload, protectedHeader } = await jwtVerify(stdout.trim(), jwtSecret);
   expect(protectedHeader).toEqual({ alg: "HS256", kid: "2026-11" });
   expect(TokenClaims.parse(payload)).toMatchObject({ sub: "jane", role: "viewer", clients: ["acme", "globex"] });
+  expect(payload.iat).toBeGreaterThan(0);
+  expect(stderr.trim()).toBe(`jti ${payload.jti}`);
 });
 
 test("the secrets that are made for a deployment are ones that the worker takes", async () => {

@@ -16,7 +16,10 @@ async function watch(onFrame) {
     }
   };
   // Deployments close sockets: come back with a new ticket, and the first frame is the asset as it is then.
-  socket.onclose = () => setTimeout(watch, 1000, onFrame);
+  socket.onclose = ({ code }) => {
+    if (code === 4401) console.error("The token has ended.");
+    else setTimeout(watch, 1000, onFrame);
+  };
 }
 
 const ends = ["distributed", "evicted", "failed", "cancelled", "deleted"];
