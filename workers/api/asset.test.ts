@@ -71,9 +71,14 @@ test("the list holds the token's clients only, page by page", async () => {
   expect(second.cursor).toBeNull();
   expect(await list("client=rival", acme)).toEqual({ assets: [], cursor: null });
   expect((await list("q=listed", admin)).assets).toHaveLength(6);
+  const byCreation = await list("q=listed&limit=2&order=created", acme);
+  const rest = await list(`q=listed&limit=2&order=created&cursor=${byCreation.cursor}`, acme);
+  expect([...byCreation.assets, ...rest.assets].map(({ projectName }) => projectName)).toEqual(["three", "two", "one"]);
+  const mixed = await call(`/v1/assets?cursor=${byCreation.cursor}`, { token: acme });
+  expect((await problemOf(mixed)).detail).toContain("order=changed");
 });
 
-test.each(["limit=0", "limit=x", "state=gone", "client=A+B", "colour=red", "limit=1&limit=2"])(
+test.each(["limit=0", "limit=x", "state=gone", "client=A+B", "colour=red", "order=size", "limit=1&limit=2"])(
   "the list refuses ?%s by name",
   async (query) => {
     const problem = await problemOf(await call(`/v1/assets?${query}`, { token: admin }));
