@@ -245,18 +245,20 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   }
 
   override async alarm(): Promise<void> {
-    if (!this.#isThere()) return;
     try {
-      const atMs = this.#nowMs();
-      elapseTimers(atMs, {
-        store: this.#store,
-        commit: (envelope) => this.#commit(envelope),
-        random: Math.random,
-        onRest: (fault, { name }) => log({ event: "asset.timer-rests", fileId: this.ctx.id.name ?? null, name }, fault),
-      });
-      this.#store.pruneSeen(atMs - seenForMs);
+      // Not `isThere`: of what a newer version stored nothing can be loaded, and its alarm must not spin for that.
+      if (this.#store.isMade) {
+        const commit = (envelope: EventEnvelope) => this.#commit(envelope);
+        elapseTimers(this.#nowMs(), {
+          store: this.#store,
+          fileId: this.ctx.id.name ?? null,
+          commit,
+          random: Math.random,
+        });
+        this.#store.pruneSeen(this.#nowMs() - seenForMs);
+        await this.#outbox.drain();
+      }
       await closeEndedSockets(this.ctx.getWebSockets(), this.#tokenTools());
-      await this.#outbox.drain();
     } finally {
       await this.#armAlarm();
     }

@@ -86,6 +86,10 @@ export class AssetStore {
     this.#isMade = true;
   }
 
+  get isMade(): boolean {
+    return this.#isMade;
+  }
+
   #hasTables(): boolean {
     return !this.#sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'asset'").next().done;
   }

@@ -4,8 +4,9 @@
  * back.
  */
 import type { EventEnvelope } from "../schemas/event.ts";
+import { log } from "../workers/log.ts";
 import type { ApplyResult } from "./asset-door.ts";
-import type { AssetStore, DueTimer } from "./asset-store.ts";
+import type { AssetStore } from "./asset-store.ts";
 import { backoffMs } from "./machine/step-clock.ts";
 
 /** For rows of a newer version, in the outbox too. */
@@ -17,7 +18,7 @@ export interface TimerPorts {
   store: AssetStore;
   commit(envelope: EventEnvelope): ApplyResult;
   random(): number;
-  onRest(fault: unknown, timer: DueTimer): void;
+  fileId: string | null;
 }
 
 export function elapseTimers(atMs: number, ports: TimerPorts): void {
@@ -29,7 +30,7 @@ export function elapseTimers(atMs: number, ports: TimerPorts): void {
       else if (outcome !== "applied") store.postponeTimer(timer.name, atMs, atMs + futilePauseMs);
     } catch (fault) {
       store.restTimer(timer, atMs + backoffMs(restBackoff, timer.rests + 1, ports.random()));
-      ports.onRest(fault, timer);
+      log({ event: "asset.timer-rests", fileId: ports.fileId, name: timer.name }, fault);
     }
   }
 }

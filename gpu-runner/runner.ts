@@ -150,7 +150,8 @@ function pullAndRun({ settings, log, endings, binaries, encoder, redact, board, 
     },
     onOutcome: ({ fileId, jobId }, outcome) => {
       board.ended(outcome);
-      log[outcome.type === "failed" ? "error" : "info"]({ fileId, jobId, outcome }, `job ${outcome.type}`);
+      const isError = outcome.type === "failed" || outcome.type === "token-refused";
+      log[isError ? "error" : "info"]({ fileId, jobId, outcome }, `job ${outcome.type}`);
     },
   });
 }

@@ -27,7 +27,7 @@ export type RunnerLoopOptions = {
   drain: boolean;
   pollMs: number;
   backoff: Backoff;
-  /** Pause after each job that a store refused which refuses everybody, and after each that the API refused the token of. */
+  /** Pause after each job that a store refused which refuses everybody. */
   shutOutMs: number;
   /** Why nothing is pulled for now; null when that is over. */
   onWait: (reason: string | null) => void;
@@ -68,8 +68,6 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
   let waitIsDue = false;
   let ownFailures: OwnFailures = new Map();
   let only: JobOutcome | null = null;
-  /** What the API said of the token when it refused it last; null since it took it. */
-  let badToken: string | null = null;
   /** Pulls or claims that failed in a row. */
   let trouble = 0;
   /** Pulls that were refused for good, with none that went well in between, and what the last one was told. */
@@ -84,8 +82,8 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
       options.log.error({ err: error, fileId: message.fileId }, "the job ended in a way it never should");
       return { type: "failed", code: "RUNNER_FAILED", message: "The runner failed.", retryable: true };
     });
-    trouble = outcome.type === "unreachable" ? trouble + 1 : 0;
-    badToken = outcome.type === "token-refused" ? outcome.message : null;
+    // The next pull is told whether the token is good: it goes by the same door.
+    trouble = outcome.type === "unreachable" || outcome.type === "token-refused" ? trouble + 1 : 0;
     streak = nextStreak(streak, message.fileId, outcome);
     ownFailures = nextOwnFailures(ownFailures, message, outcome);
     const before = shutOut;
@@ -151,28 +149,12 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     await pause(options.shutOutMs, noMore).finally(() => options.onWait(null));
   }
 
-  /** Whoever waits for an end does not wait for a new token, nor for a queue. */
-  function isRefusedForGood(): boolean {
-    if (badToken !== null) refusal = `MMF_RUNNER_TOKEN: ${badToken}`;
-    return (options.once || options.drain) && (badToken !== null || refusals >= refusalsInARow);
-  }
-
-  /** Whoever comes again and again with a bad token only takes messages away from others. */
-  async function untilTokenMayBeGood(): Promise<void> {
-    if (badToken === null) return;
-    const reason = `the API refuses this runner's token (${badToken}): give it a new MMF_RUNNER_TOKEN and start it again`;
-    options.log.error({ reason, waitMs: options.shutOutMs }, "no jobs are pulled for a while");
-    options.onWait(reason);
-    await pause(options.shutOutMs, noMore).finally(() => options.onWait(null));
-  }
-
   /** Pulls until there is a job, or no reason to go on pulling. */
   async function nextJob(): Promise<{ job: Promise<void> } | "unfit" | "drained" | "refused"> {
     for (;;) {
       await untilStoreMayBeOpen();
-      if (isRefusedForGood()) return "refused";
-      await untilTokenMayBeGood();
       if (reasonUnfit() !== null) return "unfit";
+      if ((options.once || options.drain) && refusals >= refusalsInARow) return "refused";
       if (trouble > 0) await pause(backoffDelayMs(trouble, options.backoff, options.random), noMore);
       const pulled = await pullNext();
       if (typeof pulled === "object") return pulled;

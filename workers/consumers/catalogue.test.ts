@@ -3,9 +3,10 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from "clou
 import { beforeEach, expect, test, vi } from "vitest";
 import { AssetQuery } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
-import { env, seedProxy } from "../../test/door-worker.ts";
+import { env, proven, seedProxy } from "../../test/door-worker.ts";
 import { listAssets } from "../stores/catalogue.ts";
 import { lagSince } from "../stores/catalogue-lag.ts";
+import type { Env } from "../stores/config.ts";
 import { handleQueue } from "./dispatch.ts";
 
 beforeEach(async () => {
@@ -23,19 +24,31 @@ const fileOf = (asset: Asset, n: number, over: Partial<Asset> = {}): Asset => ({
   fileId: `batch-${String(n).padStart(4, "0")}`,
   ...over,
 });
-const publish = (asset: Asset, over: object = {}) => ({
-  type: "PublishCatalogue",
-  id: `${asset.fileId}:${asset.revision}:0`,
-  fileId: asset.fileId,
-  asset,
-  ...over,
-});
+/** What the objects of files that were made up here answer; all others are real. */
+const present = new Map<string, Asset>();
+const away = new Set<string>();
+const view = async (fileId: string) => {
+  if (away.delete(fileId)) throw new Error("the object moves");
+  return present.get(fileId);
+};
+const bench = {
+  ...env,
+  ASSET: {
+    getByName: (fileId: string) => (present.has(fileId) ? { view: () => view(fileId) } : env.ASSET.getByName(fileId)),
+  },
+} as unknown as Env;
+
+/** The file has become this, and its outbox has said that the catalogue is behind. */
+function publish(asset: Asset) {
+  present.set(asset.fileId, asset);
+  return { type: "PublishCatalogue", id: `${asset.fileId}:${asset.revision}:0`, fileId: asset.fileId };
+}
 
 async function deliver(bodies: readonly unknown[], timestamp = new Date()) {
   const messages = bodies.map((body, n) => ({ id: `m${n}`, timestamp, attempts: 1, body }));
   const batch = createMessageBatch("catalogue", messages);
   const ctx = createExecutionContext();
-  await handleQueue(batch, env, ctx);
+  await handleQueue(batch, bench, ctx);
   const { explicitAcks, retryMessages } = await getQueueResult(batch, ctx);
   const sorted = (ids: string[]) => ids.sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
   return { acked: sorted(explicitAcks), again: sorted(retryMessages.map(({ msgId }) => msgId)) };
@@ -56,30 +69,41 @@ test("a hundred files are two transactions, and each of their messages is acked"
   expect(copies).toBe(100 * (1 + asset.renditions.flatMap((rendition) => rendition.copies).length));
 });
 
-test("of several documents of a file the newest counts, in whatever order they come", async () => {
+test("several changes of a file are one look at its object and one row", async () => {
   const asset = await sample();
-  const revisions = [3, 7, 5].map((revision) => publish(fileOf(asset, 1, { revision, fileName: `${revision}.mov` })));
-  expect(await deliver(revisions)).toEqual({ acked: ids(3), again: [] });
-  expect(await listed()).toMatchObject([{ revision: 7, fileName: "7.mov" }]);
+  const views = vi.spyOn(bench.ASSET, "getByName");
+  const messages = [3, 7, 5].map((revision) => ({
+    ...publish(fileOf(asset, 1, { revision: 7 })),
+    id: `x:${revision}:0`,
+  }));
+  expect(await deliver(messages)).toEqual({ acked: ids(3), again: [] });
+  expect(views).toHaveBeenCalledTimes(1);
+  views.mockRestore();
+  expect(await listed()).toMatchObject([{ revision: 7 }]);
+  // An object that was restored to an earlier time takes nothing back.
   expect(await deliver([publish(fileOf(asset, 1, { revision: 6 }))])).toEqual({ acked: ["m0"], again: [] });
   expect(await listed()).toMatchObject([{ revision: 7 }]);
 });
 
-test("what cannot be read fails alone", async () => {
+test("what cannot be read, and what its object does not answer, fails alone; of no asset there is nothing to write", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const asset = await sample();
-  const read = { type: "CountSourceRead", id: "x:1:0", fileId: "file-of-a-read", generation: 1, day: "2026-11-30" };
+  const { fileId } = asset;
+  const read = { type: "CountSourceRead", id: `${fileId}:9:0`, fileId, generation: 1, day: "2026-11-30", bytes: 5 };
+  const silent = publish(fileOf(asset, 2));
+  away.add(silent.fileId);
   const bodies = [
     publish(fileOf(asset, 0)),
     "hello",
-    publish(fileOf(asset, 2), { asset: { fileId: "batch-0002" } }),
-    { ...read, bytes: 5 },
+    silent,
+    await proven(read),
     publish(fileOf(asset, 4)),
-    { type: "AbortUpload", id: "x:1:0", fileId: "batch-0005", key: "proxies/acme/spring/a/360p.mp4", uploadId: "u" },
+    { type: "PublishCatalogue", id: "x:1:0", fileId: "nobody-knows-it" },
+    { ...read, bytes: 7_000 },
   ];
-  expect(await deliver(bodies)).toEqual({ acked: ["m0", "m3", "m4"], again: ["m1", "m2", "m5"] });
-  expect((await listed()).map(({ fileId }) => fileId).sort()).toEqual(["batch-0000", "batch-0004"]);
-  expect(await env.CATALOGUE.prepare("SELECT bytes FROM source_reads").first("bytes")).toBe(5);
+  expect(await deliver(bodies)).toEqual({ acked: ["m0", "m3", "m4", "m5", "m6"], again: ["m1", "m2"] });
+  expect((await listed()).map((row) => row.fileId).sort()).toEqual(["batch-0000", "batch-0004"]);
+  expect(await env.CATALOGUE.prepare("SELECT sum(bytes) AS n FROM source_reads").first("n")).toBe(5);
 });
 
 test("what D1 does not take fails alone: a trigger stands for the row that it refuses", async () => {

@@ -59,7 +59,8 @@ async function handleMessage(message: Message, queue: string, env: Env): Promise
   }
   // Nothing is touched for a message that does not parse: it goes round to its dead-letter queue.
   const command = Command.parse(message.body);
-  if (command.type === "PublishCatalogue") throw new Error("the catalogue is published by the batch, from its own queue");
+  if (command.type === "PublishCatalogue")
+    throw new Error("the catalogue is published by the batch, from its own queue");
   const door = assetDoor(env.ASSET, command.fileId);
   // Here, before anything else, so that no command can be forgotten: whoever may write to a queue gives no orders.
   if (await answeredByDoor(door.confirm(message.body))) return carryOut(command, { message, door, env });
