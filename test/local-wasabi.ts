@@ -5,13 +5,16 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { startWasabi } from "../dev/wasabi.ts";
 import { localWasabi } from "./bindings.ts";
+import { startLabelledStore } from "./labelled-store.ts";
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), "workers-suite-wasabi-"));
   const wasabi = await startWasabi({ port: 0, directory, ...localWasabi });
   project.provide("wasabiEndpoint", wasabi.endpoint);
+  const labelled = await startLabelledStore();
+  project.provide("labelledStore", labelled.endpoint);
   return async () => {
-    await wasabi.dispose();
+    await Promise.all([wasabi.dispose(), labelled.stop()]);
     await rm(directory, { recursive: true, force: true });
   };
 }
