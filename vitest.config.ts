@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { platformCacheName, platformCacheWorker } from "./dev/platform-cache.ts";
 import { testBindings } from "./test/bindings.ts";
 import { offerFfmpeg } from "./test/ffmpeg-path.ts";
 
@@ -34,7 +35,11 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: { ...testBindings, TEST_MIGRATIONS: migrations } },
+            miniflare: {
+              bindings: { ...testBindings, TEST_MIGRATIONS: migrations },
+              outboundService: platformCacheName,
+              workers: [await platformCacheWorker()],
+            },
           }),
         ],
         test: {

@@ -1,6 +1,7 @@
 /**
  * The worker of wrangler.toml under workerd through the Miniflare API, with the local stack's addresses and secrets as
- * bindings, the pull-API worker beside it (local queues do not leave a process), migrations applied and crons fired.
+ * bindings, the platform's cache before every origin, the pull-API worker beside it (local queues do not leave a process),
+ * migrations applied and crons fired.
  */
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +11,7 @@ import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_read
 import { z } from "zod";
 import { bundleWorker } from "./bundle.ts";
 import { applyMigrations } from "./migration.ts";
+import { platformCacheName, platformCacheWorker } from "./platform-cache.ts";
 import { pullQueueWorker } from "./pull-queue.ts";
 
 const Port = z.int().min(0).max(65535);
@@ -60,12 +62,14 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
           ...(await bundleWorker(config.faultToken === null ? main : faultWorker, define)),
           name,
           modules: true,
+          outboundService: platformCacheName,
           bindings: {
             ...(options.bindings as Record<string, Json> | undefined),
             ...config.bindings,
             ...(config.faultToken === null ? {} : { FAULT_TOKEN: config.faultToken }),
           },
         },
+        await platformCacheWorker(),
         await pullQueueWorker(config.pull),
       ],
     }),

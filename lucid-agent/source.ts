@@ -4,6 +4,7 @@
  */
 import { codeOf, judged } from "../schemas/failure-policy.ts";
 import { AgentFailure } from "./failure.ts";
+import { getStored, type StoredAnswer } from "./stored-bytes.ts";
 
 export interface SourceRange {
   url: string;
@@ -78,9 +79,6 @@ function rangeRefusal(headers: Headers, range: SourceRange): AgentFailure | null
   if (from !== range.from || to !== range.sizeBytes - 1) {
     return new AgentFailure(otherRange, "The source answered another range than asked for.");
   }
-  if ((headers.get("content-encoding") ?? "identity") !== "identity") {
-    return new AgentFailure(otherRange, "The source answered an encoded body.");
-  }
   const etag = headers.get("etag");
   if (range.etag !== undefined && etag !== null && unquoted(etag) !== unquoted(range.etag)) {
     const code = codeOf("agentSource", "another ETag than asked");
@@ -106,20 +104,17 @@ export async function* readSource(
     timer = setTimeout(() => stall.abort(), timeoutMs);
   };
   try {
-    const response = await fetch(range.url, {
-      headers: {
-        range: `bytes=${range.from}-${range.sizeBytes - 1}`,
-        "accept-encoding": "identity",
-        ...(range.etag === undefined ? {} : { "if-match": `"${unquoted(range.etag)}"` }),
-      },
-      redirect: "manual",
-      signal: AbortSignal.any([signal, stall.signal]),
-    });
+    const headers = {
+      range: `bytes=${range.from}-${range.sizeBytes - 1}`,
+      "accept-encoding": "identity",
+      ...(range.etag === undefined ? {} : { "if-match": `"${unquoted(range.etag)}"` }),
+    };
+    const response = await getStored(range.url, headers, AbortSignal.any([signal, stall.signal]));
     rearm(timeouts.idleMs);
     const refusal = refusalOf(response.status, response.headers, await errorText(response), range);
     if (refusal !== null) throw refusal;
     let remaining = range.sizeBytes - range.from;
-    for await (const chunk of response.body ?? []) {
+    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
       remaining -= chunk.length;
       if (remaining < 0) throw new AgentFailure("SIZE_MISMATCH", "The source sent more bytes than announced.");
       // The consumer's writing is not the source's silence.
@@ -131,7 +126,7 @@ export async function* readSource(
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof AgentFailure || error instanceof SourceInterrupted) throw error;
-    // fetch's own message may name the URL.
+    // The error's own message may name the URL.
     throw new SourceInterrupted(stall.signal.aborted ? "the source fell silent" : "the connection was cut", 0, error);
   } finally {
     clearTimeout(timer);
@@ -140,11 +135,11 @@ export async function* readSource(
 }
 
 /** The first bytes of a refused answer, enough to tell throttling from expiry. */
-async function errorText(response: Response): Promise<string> {
-  if (response.status === 206 || response.body === null) return "";
+async function errorText(response: StoredAnswer): Promise<string> {
+  if (response.status === 206) return "";
   let text = "";
   const decoder = new TextDecoder();
-  for await (const chunk of response.body) {
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
     text += decoder.decode(chunk, { stream: true });
     if (text.length >= errorBodyBytes) break;
   }

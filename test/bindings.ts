@@ -48,5 +48,7 @@ export const localWasabi = {
 declare module "vitest" {
   interface ProvidedContext {
     wasabiEndpoint: string;
+    /** Its objects are all labelled as packed. */
+    labelledStore: string;
   }
 }

@@ -7,6 +7,7 @@ import { startCeph } from "../dev/ceph/ceph.ts";
 import { localS3OfEnvironment } from "../dev/local-s3.ts";
 import { startWasabi } from "../dev/wasabi.ts";
 import { localWasabi } from "./bindings.ts";
+import { startLabelledStore } from "./labelled-store.ts";
 
 type Running = { endpoint: string; stop(): Promise<void> };
 
@@ -23,8 +24,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const directory = await mkdtemp(join(tmpdir(), "workers-suite-wasabi-"));
   const { endpoint, stop } = await start(directory);
   project.provide("wasabiEndpoint", endpoint);
+  const labelled = await startLabelledStore();
+  project.provide("labelledStore", labelled.endpoint);
   return async () => {
-    await stop();
+    await Promise.all([stop(), labelled.stop()]);
     await rm(directory, { recursive: true, force: true });
   };
 }

@@ -19,6 +19,8 @@ export interface OriginServer {
   /** Requests without this query parameter get 403, like an expired presigned URL. */
   requiredSignature: string | null;
   bytesPerSecond: number | null;
+  /** What the object is labelled with; its bytes stay as they are. */
+  contentEncoding: string | null;
   stop(): Promise<void>;
 }
 
@@ -29,6 +31,7 @@ export async function startOrigin(bytes: Buffer, etag = "abc123"): Promise<Origi
     faults: [],
     requiredSignature: null,
     bytesPerSecond: null,
+    contentEncoding: null,
     stop: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -68,6 +71,7 @@ async function answer(
   let body = Buffer.from(bytes.subarray(from, to + 1));
   const total = fault?.kind === "total" ? fault.sizeBytes : bytes.length;
   response.setHeader("etag", `"${etag}"`);
+  if (origin.contentEncoding !== null) response.setHeader("content-encoding", origin.contentEncoding);
   response.setHeader("content-range", `bytes ${from}-${to}/${total}`);
   if (fault?.kind === "garble") body.writeUInt8((body.readUInt8(fault.at) + 1) % 256, fault.at);
   if (fault?.kind === "short") body = body.subarray(0, body.length - fault.byBytes);

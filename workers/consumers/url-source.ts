@@ -119,10 +119,10 @@ async function request(wanted: Wanted, headers: Record<string, string>): Promise
 }
 
 async function fetchOnce(address: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
-  // Compressed answers would be unpacked on the way, and no length would hold.
+  // What a server packs on the way has another length than its file.
   const asked = new Request(address, { headers: { "accept-encoding": "identity", ...headers }, redirect: "manual" });
   try {
-    return await fetchWithin(asked, { timeoutMs: headersTimeoutMs, signal });
+    return await fetchWithin(asked, { timeoutMs: headersTimeoutMs, signal, asStored: true });
   } catch (cause) {
     signal.throwIfAborted();
     throw new StoreFailure(codeOf("silence", "source URL"), "The source did not answer.", { cause });

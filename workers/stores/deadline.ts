@@ -1,4 +1,7 @@
-/** Ends what takes too long: promises that cannot be cancelled, fetches until their headers are there, small answers. */
+/**
+ * Ends what takes too long: promises that cannot be cancelled, fetches until their headers are there, small answers. The only
+ * file that calls `fetch`, so that every request goes past the platform's cache.
+ */
 
 /** @throws what `failure` makes once `timeoutMs` have passed; the work itself is left to end by itself. */
 export async function within<T>(work: Promise<T>, timeoutMs: number, failure: () => Error): Promise<T> {
@@ -16,14 +19,22 @@ export interface TimedFetch {
   timeoutMs: number;
   /** Ends the fetch and its body whenever it fires. */
   signal?: AbortSignal | undefined;
+  /** The body's bytes as they are stored, whatever Content-Encoding they are labelled with: labels may be wrong, and ranges of
+   * packed bytes cannot be unpacked. */
+  asStored?: boolean;
 }
 
 /** @throws TimeoutError when no headers came in time */
-export async function fetchWithin(request: Request, { timeoutMs, signal }: TimedFetch): Promise<Response> {
+export async function fetchWithin(request: Request, { timeoutMs, signal, asStored }: TimedFetch): Promise<Response> {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
   try {
-    return await fetch(request, { signal: signal ? AbortSignal.any([late.signal, signal]) : late.signal });
+    return await fetch(request, {
+      // The cache would make a GET of a HEAD, drop conditions and ranges, and might answer with older bytes.
+      cache: "no-store",
+      encodeResponseBody: asStored ? "manual" : "automatic",
+      signal: signal ? AbortSignal.any([late.signal, signal]) : late.signal,
+    });
   } finally {
     clearTimeout(timer);
   }

@@ -27,8 +27,10 @@ function s3Client({ accessKeyId, secretAccessKey, region }: WasabiConfig): AwsCl
 /** The platform may drop or rewrite any other header on its way, and the signature would no longer hold. */
 const isSigned = (name: string) => name.startsWith("x-amz-");
 
+const always = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "accept-encoding": "identity" };
+
 async function signedRequest(config: WasabiConfig, { method, url, headers = {}, body }: WasabiRequest) {
-  const all = Object.entries({ "x-amz-content-sha256": "UNSIGNED-PAYLOAD", ...headers });
+  const all = Object.entries({ ...always, ...headers });
   const request = await s3Client(config).sign(url, {
     method,
     headers: Object.fromEntries(all.filter(([name]) => isSigned(name))),
@@ -62,7 +64,7 @@ export async function answerText(
 export async function sendSigned(config: WasabiConfig, request: WasabiRequest): Promise<Response> {
   const { operation, timeoutMs, signal } = request;
   try {
-    return await fetchWithin(await signedRequest(config, request), { timeoutMs, signal });
+    return await fetchWithin(await signedRequest(config, request), { timeoutMs, signal, asStored: true });
   } catch (cause) {
     if (cause instanceof StoreFailure) throw cause;
     throw new StoreFailure(codeOf("silence", "wasabi"), `Wasabi did not answer to ${operation}.`, { cause });
