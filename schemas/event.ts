@@ -196,8 +196,8 @@ export type EventOf<Type extends AssetEvent["type"]> = Extract<AssetEvent, { typ
 /** What is handed to the object's one door. `key` is null for facts that are harmless to repeat (renewals). */
 export const EventEnvelope = z.object({
   key: z.string().min(1).max(300).nullable(),
-  /** api · webhook:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
-  by: z.string().min(1).max(200),
+  /** api · webhook:{kid}:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
+  by: z.string().min(1).max(300),
   /** The delivery that tells it, as it named itself when it claimed its key: only the holder's report frees the key. */
   holder: z.string().min(1).max(200).optional(),
   event: AssetEvent,

@@ -106,7 +106,10 @@ const table = {
   CONFLICT: failure("The request contradicts what is known", "Use another file id, or send the same data."),
   BAD_REQUEST: failure("The request is not valid", "Mend the fields named in errors."),
   UNAUTHENTICATED: failure("No valid token", "Send a valid bearer token."),
-  FORBIDDEN: failure("The token does not allow this", "Use a token with the right role."),
+  FORBIDDEN: failure(
+    "The token or key does not allow this",
+    "Use a token with the right role, or the key of that client.",
+  ),
   BAD_SIGNATURE: failure("The signature is not valid", "Sign with the current secret and the current time."),
   URL_EXPIRED: failure("The URL has expired", "Ask for a new playback URL."),
   NOT_FOUND: failure("There is no such thing here", "Check the id and the token's clients."),
