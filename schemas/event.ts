@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
-import { FailureCode } from "./failure.ts";
+import { FailureCode, OriginalLossCode } from "./failure.ts";
 import {
   CopyTier,
   Etag,
@@ -68,6 +68,11 @@ export const AssetEvent = z.discriminatedUnion("type", [
     etag: Etag,
     sha256: CompositeSha256.nullable(),
   }),
+
+  /** The original of this ETag, verified once, is not at its key any more: S3 itself says so. */
+  z.object({ type: z.literal("OriginalLost"), etag: Etag, code: OriginalLossCode, message }),
+  /** It is there, whole. */
+  z.object({ type: z.literal("OriginalFound"), etag: Etag }),
 
   z.object({
     type: z.literal("TranscodeClaimed"),

@@ -141,6 +141,10 @@ const codes = Object.keys(table) as [FailureName, ...FailureName[]];
 export const FailureCode = z.enum(codes);
 export type FailureCode = z.infer<typeof FailureCode>;
 
+/** What may have become of an original that was verified once. */
+export const OriginalLossCode = FailureCode.extract(["ORIGINAL_MISSING", "ETAG_MISMATCH"]);
+export type OriginalLossCode = z.infer<typeof OriginalLossCode>;
+
 export const failureFacts = Object.fromEntries(
   codes.map((code) => [code, { ...table[code], policy: failurePolicy[code], retryable: isRetryable(code) }]),
 ) as Readonly<Record<FailureCode, FailureFacts>>;

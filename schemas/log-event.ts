@@ -64,6 +64,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("upload.unanswered"), fileId: z.string(), key: z.string() }),
   /** The asset was not asked whether its copy may leave R2; it is nominated again within the hour. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
+  /** An original that may be lost could not be looked at; it is looked at again with the next tick. */
+  z.object({ event: z.literal("original.unseen"), fileId: z.string() }),
   z.object({ event: z.literal("timer.job-failed"), job: z.string() }),
   /** An order about a project: it goes on at the next tick, or an asset did not hear of it. */
   z.object({ event: z.literal("project-run.failed"), runId: z.string() }),
@@ -73,6 +75,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** Watchers of many assets miss one change. */
   z.object({ event: z.literal("feed.unreachable"), clientName: z.string() }),
   z.object({ event: z.literal("feed.snapshot-failed"), clientName: z.string() }),
+  /** An alert of severity critical was raised. */
+  z.object({ event: z.literal("alert.critical"), cause: z.string(), code: FailureCode, message: z.string() }),
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** The order is on record, without how many copies took it. */
   z.object({ event: z.literal("audit.outcome-unnoted"), fileId: z.string(), action: z.string() }),
@@ -114,12 +118,14 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "stray-uploads.unlistable": "warn",
   "upload.unanswered": "warn",
   "retention.nomination-failed": "warn",
+  "original.unseen": "warn",
   "timer.job-failed": "error",
   "project-run.failed": "error",
   "project-run.unanswered": "warn",
   "egress.unwritten": "warn",
   "feed.unreachable": "warn",
   "feed.snapshot-failed": "warn",
+  "alert.critical": "error",
   "request.failed": "error",
   "audit.outcome-unnoted": "warn",
   "delivery.tier-failed": "warn",

@@ -1,5 +1,5 @@
 /**
- * What the timer does, every minute: sweeps R2, carries out orders about projects, keeps the ledgers, aborts uploads whose
+ * What the timer does, every minute: sweeps R2, looks for lost originals, carries out orders about projects, keeps the ledgers, aborts uploads whose
  * consumer died or that nobody knows, drops old records.
  */
 import { EdgeKey } from "../../schemas/key.ts";
@@ -13,6 +13,7 @@ import { abortEdgeUpload } from "../stores/r2-place.ts";
 import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
 import { sweepEdgeStrangers } from "./edge-stranger.ts";
 import { keepLedgers } from "./ledger.ts";
+import { lookForOriginals } from "./lost-original.ts";
 import { advanceProjectRuns } from "./project-run.ts";
 import { sweepRetention } from "./retention.ts";
 import { sweepStrayUploads } from "./stray-upload.ts";
@@ -42,6 +43,7 @@ export async function handleScheduled(
     oldRecords: () => pruneRecords(env.CATALOGUE, before(nowMs, keptRecordsMs)),
     ledgers: () => keepLedgers(env, nowMs),
     edgeStrangers: () => sweepEdgeStrangers(env, nowMs),
+    lostOriginals: () => lookForOriginals(env, wasabiStore(wasabi), nowMs),
     unservedAlert: () => clearUnserved(env, controller.scheduledTime),
     strayUploads: () => sweepStrayUploads(env, wasabiStore(wasabi), nowMs),
   };
