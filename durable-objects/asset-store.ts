@@ -179,7 +179,7 @@ export class AssetStore {
   noteEvidence(change: EvidenceChange): void {
     if (change.type === "gone") {
       const { tier, quality, jobId } = change;
-      this.#sql.exec("DELETE FROM evidence WHERE tier = ? AND quality = ? AND job_id = ?", tier, quality, jobId);
+      this.#sql.exec("DELETE FROM evidence WHERE tier = ? AND quality = ? AND job_id IS ?", tier, quality, jobId);
       return;
     }
     const { tier, key, quality } = change.evidence;

@@ -12,7 +12,7 @@ import { copyOn } from "./machine/placement.ts";
 
 export type EvidenceChange =
   | { type: "found"; evidence: Evidence; jobId: JobId | null }
-  | { type: "gone"; tier: Tier; quality: string; jobId: JobId };
+  | { type: "gone"; tier: Tier; quality: string; jobId: JobId | null };
 
 type Found = Pick<Evidence, "tier" | "quality" | "key" | "sizeBytes" | "etag" | "sha256" | "method"> & {
   jobId: JobId | null;
@@ -26,6 +26,7 @@ export function evidenceChange({ event, by }: EventEnvelope, state: StoredAsset,
   if (event.type === "CopyRemoved")
     return { type: "gone", tier: event.tier, quality: event.quality, jobId: event.jobId };
   if (event.type === "ArchiveLost") return { type: "gone", tier: "wasabi", quality: event.quality, jobId: event.jobId };
+  if (event.type === "OriginalLost") return { type: "gone", tier: "wasabi", quality: "original", jobId: null };
   const found = foundBy(event, state);
   if (found === null) return null;
   const { jobId, isOurs, writtenAtMs, ...facts } = found;
@@ -38,6 +39,8 @@ function foundBy(event: AssetEvent, state: StoredAsset): Found | null {
   switch (event.type) {
     case "OriginalArchived":
       return original(event, state);
+    case "OriginalFound":
+      return regained(state);
     case "RenditionArchived":
       return archived(event, state);
     case "CopyPlaced":
@@ -46,6 +49,20 @@ function foundBy(event: AssetEvent, state: StoredAsset): Found | null {
     default:
       return null;
   }
+}
+
+/** It was looked at, no more: what it was verified by before holds as long as its ETag does. */
+function regained({ original: known, upload }: StoredAsset): Found | null {
+  if (known === null) return null;
+  const { key, sizeBytes, etag, sha256, verifiedAtMs } = known;
+  const facts = { tier: "wasabi", quality: "original", key, sizeBytes, etag, sha256, jobId: null } as const;
+  const isOurs = upload.kind === "url" || upload.key !== key;
+  return {
+    ...facts,
+    isOurs,
+    writtenAtMs: verifiedAtMs,
+    method: "HEAD: the size and the ETag that were verified before",
+  };
 }
 
 function original(

@@ -1,5 +1,6 @@
 /** The Feed object's door: status of many assets for those who watch them, and the one-use tickets of sockets. */
 import type { SingleFrame, TokenClaims } from "../schemas/api.ts";
+import { fieldsOf, recordNameOf, type WebhookFields } from "./webhook-record.ts";
 
 export interface FeedDoor {
   /** Nulls: it concerns every client, every project. */
@@ -9,6 +10,8 @@ export interface FeedDoor {
   issueTicket(claims: TokenClaims): Promise<{ ticket: string; expiresAtMs: number }>;
   /** @returns null for a ticket that is unknown, used or too old. */
   redeemTicket(ticket: string): Promise<TokenClaims | null>;
+  /** @returns the paths in which this differs from what was said first under the id */
+  differences(webhookId: string, fields: WebhookFields): Promise<string[]>;
 }
 
 /** The feed of one client's assets, or of all of them. */
@@ -24,4 +27,18 @@ export function feedsOf(namespace: DurableObjectNamespace, clientName: string): 
 
 export function ticketDoor(namespace: DurableObjectNamespace): FeedDoor {
   return namespace.getByName("tickets") as unknown as FeedDoor;
+}
+
+/**
+ * Notes what is said under a webhook-id. The first one stands, for two weeks.
+ * @returns the paths of the fields in which this differs from it
+ */
+export async function webhookDifferences(
+  namespace: DurableObjectNamespace,
+  webhookId: string,
+  data: object,
+): Promise<string[]> {
+  const [name, fields] = await Promise.all([recordNameOf(webhookId), fieldsOf(data)]);
+  const door = namespace.getByName(name) as unknown as FeedDoor;
+  return door.differences(webhookId, fields);
 }

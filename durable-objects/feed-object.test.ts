@@ -65,7 +65,13 @@ test("an alert of a client reaches its watchers, of whatever project; one of nob
     await watch("feed-alarm", "client=feed-alarm&project=spring"),
     await watch("feed-calm", "client=feed-calm"),
   ];
-  const alert = { type: "alert", code: "LUCIDLINK_FULL", message: "No room.", fileId: null } as const;
+  const alert = {
+    type: "alert",
+    severity: "warning",
+    code: "LUCIDLINK_FULL",
+    message: "No room.",
+    fileId: null,
+  } as const;
   for (const feed of feedsOf(bindings.FEED, "feed-alarm")) {
     await feed.publish("feed-alarm", null, { ...alert, id: "LUCIDLINK_FULL:feed-alarm" });
   }

@@ -1,6 +1,8 @@
 /**
  * The Feed object: fans the status of many assets out to the sockets that watch a client or everything, at most 4 batches
- * a second per socket, only the newest frame per asset. One more instance, `tickets`, keeps the one-use socket tickets.
+ * a second per socket, only the newest frame per asset. More instances keep what belongs to no file: `tickets` the one-use
+ * socket tickets, `webhooks:{n}` what was said under each webhook-id. (A class of their own would be a migration, and no
+ * deployment can be rolled back across one.)
  */
 import { DurableObject } from "cloudflare:workers";
 import { z } from "zod";
@@ -16,6 +18,7 @@ import { assetDoor } from "./asset-door.ts";
 import type { FeedDoor } from "./feed-door.ts";
 import { closeEndedSockets, nextLookAtMs, tokenOf } from "./socket-token.ts";
 import { sendFrame } from "./status-socket.ts";
+import { type WebhookFields, WebhookRecord } from "./webhook-record.ts";
 
 const batchIntervalMs = 250;
 const ticketLifeMs = 60_000;
@@ -33,6 +36,7 @@ interface Waiting {
 
 export class FeedObject extends DurableObject<Env> implements FeedDoor {
   readonly #waiting = new Map<string, Waiting>();
+  readonly #webhooks = new WebhookRecord(this.ctx.storage.sql);
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   async publish(clientName: string | null, projectName: string | null, frame: SingleFrame): Promise<void> {
@@ -120,6 +124,10 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
       expiresAtMs,
     );
     return { ticket, expiresAtMs };
+  }
+
+  async differences(webhookId: string, fields: WebhookFields): Promise<string[]> {
+    return this.#webhooks.differences(webhookId, fields, Date.now());
   }
 
   /** Not by the constructor: a feed keeps nothing, and one that somebody asks for by chance must leave no database behind. */

@@ -49,6 +49,8 @@ export function historyDetail(event: AssetEvent): Record<string, unknown> {
     case "GraceElapsed":
       return {};
     case "OriginalArchived":
+    case "OriginalLost":
+    case "OriginalFound":
     case "TranscodeClaimed":
     case "RenditionArchived":
     case "ArchiveLost":

@@ -157,7 +157,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
       } else {
         const alert = { code: "UNAVAILABLE", message, fileId: null } as const;
         const isNew = await raiseAlert(this.env.CATALOGUE, { cause: alertCause, ...alert }, at);
-        const frame = { type: "alert", id: alertCause, ...alert } as const;
+        const frame = { type: "alert", severity: "warning", id: alertCause, ...alert } as const;
         if (isNew) await feedDoor(this.env.FEED, "*").publish(null, null, frame);
       }
       this.#hasAlert = message !== null;

@@ -1,5 +1,6 @@
 /** Bodies of the HTTP API: requests, responses, problem+json. design names are contracts with outside clients. */
 import { z } from "zod";
+import { AlertSeverity } from "./alert.ts";
 import { Asset, AssetState, AssetSummary, HistoryEntry, Links } from "./asset.ts";
 import { UploadDeclaration } from "./event.ts";
 import { FailureCode } from "./failure.ts";
@@ -77,6 +78,7 @@ const SingleFrame = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("alert"),
     id: z.string(),
+    severity: AlertSeverity,
     code: FailureCode,
     message: z.string(),
     fileId: FileId.nullable(),

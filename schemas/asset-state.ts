@@ -6,7 +6,7 @@ import { z } from "zod";
 import { CopyStatus, RenditionStatus } from "./asset.ts";
 import { CompositeSha256, Sha256Hex } from "./checksum.ts";
 import { AppEventType } from "./command.ts";
-import { FailureCode } from "./failure.ts";
+import { FailureCode, OriginalLossCode } from "./failure.ts";
 import { CopyTier, Etag, FileId, FileName, JobId, ReadBytes, SizeBytes, Slug, Token } from "./id.ts";
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality, RenditionPlan } from "./ladder.ts";
@@ -148,6 +148,8 @@ export const StoredRendition = z.object({
 });
 export type StoredRendition = z.infer<typeof StoredRendition>;
 
+const OriginalLoss = z.object({ code: OriginalLossCode, message: z.string(), sinceAtMs: AtMs });
+
 /** As it was declared. A document written before keys were checked for their encoding must load too. */
 const StoredSource = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("wasabi"), key: z.string() }),
@@ -173,6 +175,8 @@ export const AssetStateV1 = z.object({
       etag: Etag,
       sha256: CompositeSha256.nullable(),
       verifiedAtMs: AtMs,
+      /** It was deleted or replaced since. Documents written before anybody looked have none. */
+      loss: OriginalLoss.nullable().default(null),
     })
     .nullable(),
   source: SourceProbe.nullable(),

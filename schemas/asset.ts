@@ -22,7 +22,7 @@ export const AssetState = z.enum([
 export type AssetState = z.infer<typeof AssetState>;
 
 export const Problem = z.object({
-  /** The step that has it: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
+  /** The step that has it, or `original` where a verified original was lost: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
   step: z.string(),
   code: FailureCode,
   message: z.string(),

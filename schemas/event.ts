@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { CompositeSha256, PartNumber, Sha256Hex } from "./checksum.ts";
-import { FailureCode } from "./failure.ts";
+import { FailureCode, OriginalLossCode } from "./failure.ts";
 import {
   CopyTier,
   Etag,
@@ -68,6 +68,11 @@ export const AssetEvent = z.discriminatedUnion("type", [
     etag: Etag,
     sha256: CompositeSha256.nullable(),
   }),
+
+  /** The original of this ETag, verified once, is not at its key any more: S3 itself says so. */
+  z.object({ type: z.literal("OriginalLost"), etag: Etag, code: OriginalLossCode, message }),
+  /** It is there, whole. */
+  z.object({ type: z.literal("OriginalFound"), etag: Etag }),
 
   z.object({
     type: z.literal("TranscodeClaimed"),
@@ -196,8 +201,8 @@ export type EventOf<Type extends AssetEvent["type"]> = Extract<AssetEvent, { typ
 /** What is handed to the object's one door. `key` is null for facts that are harmless to repeat (renewals). */
 export const EventEnvelope = z.object({
   key: z.string().min(1).max(300).nullable(),
-  /** api · webhook:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
-  by: z.string().min(1).max(200),
+  /** api · webhook:{kid}:{id} · archive-consumer · runner:{id} · timer · admin:{sub} … */
+  by: z.string().min(1).max(300),
   /** The delivery that tells it, as it named itself when it claimed its key: only the holder's report frees the key. */
   holder: z.string().min(1).max(200).optional(),
   event: AssetEvent,

@@ -110,7 +110,10 @@ const table = {
   CONFLICT: failure("The request contradicts what is known", "Use another file id, or send the same data."),
   BAD_REQUEST: failure("The request is not valid", "Mend the fields named in errors."),
   UNAUTHENTICATED: failure("No valid token", "Send a valid bearer token."),
-  FORBIDDEN: failure("The token does not allow this", "Use a token with the right role."),
+  FORBIDDEN: failure(
+    "The token or key does not allow this",
+    "Use a token with the right role, or the key of that client.",
+  ),
   BAD_SIGNATURE: failure("The signature is not valid", "Sign with the current secret and the current time."),
   URL_EXPIRED: failure("The URL has expired", "Ask for a new playback URL."),
   NOT_FOUND: failure("There is no such thing here", "Check the id and the token's clients."),
@@ -141,6 +144,10 @@ const codes = Object.keys(table) as [FailureName, ...FailureName[]];
 
 export const FailureCode = z.enum(codes);
 export type FailureCode = z.infer<typeof FailureCode>;
+
+/** What may have become of an original that was verified once. */
+export const OriginalLossCode = FailureCode.extract(["ORIGINAL_MISSING", "ETAG_MISMATCH"]);
+export type OriginalLossCode = z.infer<typeof OriginalLossCode>;
 
 export const failureFacts = Object.fromEntries(
   codes.map((code) => [code, { ...table[code], policy: failurePolicy[code], retryable: isRetryable(code) }]),

@@ -70,6 +70,7 @@ export const Etag = z.string().min(1).max(200).refine(wellFormed, notWellFormed)
 export const StorageKey = z
   .string()
   .min(1)
+  .max(1024)
   .refine(wellFormed, notWellFormed)
   .refine((key) => utf8.encode(key).length <= 1024, "must be at most 1024 bytes in UTF-8");
 

@@ -70,6 +70,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("upload.unanswered"), fileId: z.string(), key: z.string() }),
   /** The asset was not asked whether its copy may leave R2; it is nominated again within the hour. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
+  /** An original that may be lost could not be looked at; it is looked at again with the next tick. */
+  z.object({ event: z.literal("original.unseen"), fileId: z.string() }),
   z.object({ event: z.literal("timer.job-failed"), job: z.string() }),
   /** An order about a project: it goes on at the next tick, or an asset did not hear of it. */
   z.object({ event: z.literal("project-run.failed"), runId: z.string() }),
@@ -83,6 +85,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("token.denylist-unread") }),
   /** What `/healthz` could not reach. */
   z.object({ event: z.literal("health.unreachable"), what: z.enum(["database", "objects", "worker"]) }),
+  /** An alert of severity critical was raised. */
+  z.object({ event: z.literal("alert.critical"), cause: z.string(), code: FailureCode, message: z.string() }),
   z.object({ event: z.literal("request.failed"), ...request, code: FailureCode }),
   /** The order is on record, without how many copies took it. */
   z.object({ event: z.literal("audit.outcome-unnoted"), fileId: z.string(), action: z.string() }),
@@ -127,6 +131,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "stray-uploads.unlistable": "warn",
   "upload.unanswered": "warn",
   "retention.nomination-failed": "warn",
+  "original.unseen": "warn",
   "timer.job-failed": "error",
   "project-run.failed": "error",
   "project-run.unanswered": "warn",
@@ -135,6 +140,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "feed.snapshot-failed": "warn",
   "token.denylist-unread": "error",
   "health.unreachable": "error",
+  "alert.critical": "error",
   "request.failed": "error",
   "audit.outcome-unnoted": "warn",
   "delivery.tier-failed": "warn",

@@ -13,12 +13,14 @@ import type { Quality } from "../schemas/ladder.ts";
 import { handleApi } from "../workers/api/router.ts";
 import { handleDelivery, isDeliveryPath } from "../workers/delivery/proxy.ts";
 import { type Env, parseConfig } from "../workers/stores/config.ts";
+import { bytesOfBase64 } from "../workers/stores/secret-text.ts";
 import { testBindings } from "./bindings.ts";
 import { probe } from "./simulation/asset-sample.ts";
 
 export const env = testEnv as unknown as Env;
 export const config = parseConfig(testBindings);
 export const origin = "https://media.test";
+const uploadSecret = bytesOfBase64(testBindings.UPLOAD_WEBHOOK_SECRET.slice("whsec_".length));
 
 export async function token(
   role: Role,
@@ -74,7 +76,7 @@ export async function signedHeaders(
 ): Promise<Record<string, string>> {
   const id = more.id ?? `msg_${crypto.randomUUID()}`;
   const timestamp = String(more.timestamp ?? Math.floor(Date.now() / 1000));
-  const secret = more.secret ?? config.uploadWebhookSecret;
+  const secret = more.secret ?? uploadSecret;
   const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const signed = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(`${id}.${timestamp}.${body}`));
   return {

@@ -2,6 +2,7 @@
 import type { Job, JobState } from "../../schemas/asset-state.ts";
 import * as archive from "./archive-rule.ts";
 import * as job from "./job-rule.ts";
+import * as original from "./original-rule.ts";
 import { ignore, reject, type Table } from "./rule.ts";
 import type { JobEvent } from "./subject.ts";
 
@@ -9,6 +10,8 @@ import type { JobEvent } from "./subject.ts";
 const late = {
   UploadNoticed: ignore,
   OriginalArchived: ignore,
+  OriginalLost: original.loseOriginal,
+  OriginalFound: original.regainOriginal,
   TranscodeClaimed: ignore,
   LeaseRenewed: ignore,
   SourceProbed: ignore,
@@ -35,6 +38,8 @@ const late = {
 export const jobTable: Table<JobState, Job, JobEvent> = {
   received: {
     ...late,
+    OriginalLost: ignore,
+    OriginalFound: ignore,
     UploadNoticed: archive.noticeAgain,
     OriginalArchived: job.recordOriginal,
     StepBegan: archive.beginArchive,
@@ -78,5 +83,11 @@ export const jobTable: Table<JobState, Job, JobEvent> = {
   },
   cancelled: { ...late, OriginalArchived: job.keepOriginal, RetryRequested: job.resumeJob },
   deleting: { ...late, DeleteRequested: ignore, UndeleteRequested: job.undelete, GraceElapsed: job.entomb },
-  deleted: { ...late, PriorityChanged: ignore, DeleteRequested: ignore },
+  deleted: {
+    ...late,
+    OriginalLost: ignore,
+    OriginalFound: ignore,
+    PriorityChanged: ignore,
+    DeleteRequested: ignore,
+  },
 };

@@ -8,6 +8,8 @@ export type JobEvent =
   | EventOf<
       | "UploadNoticed"
       | "OriginalArchived"
+      | "OriginalLost"
+      | "OriginalFound"
       | "TranscodeClaimed"
       | "LeaseRenewed"
       | "SourceProbed"

@@ -162,6 +162,8 @@ function route(draft: Draft, event: AssetEvent): Verdict {
   switch (event.type) {
     case "UploadNoticed":
     case "OriginalArchived":
+    case "OriginalLost":
+    case "OriginalFound":
     case "TranscodeClaimed":
     case "LeaseRenewed":
     case "TranscodeFailed":

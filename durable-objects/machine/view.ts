@@ -119,8 +119,12 @@ function viewProblem(step: Step, ref: StepRef): Problem | null {
   return { step: stepName(ref), code, message, since: iso(sinceAtMs), retryable, nextAttemptAt: isoOrNull(waiting) };
 }
 
-/** The original's before the encode's, before a rendition's, before a copy's. */
-function worstProblem({ job, renditions }: StoredAsset): Problem | null {
+/** A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. */
+function worstProblem({ job, original, renditions }: StoredAsset): Problem | null {
+  if (original !== null && original.loss !== null) {
+    const { code, message, sinceAtMs } = original.loss;
+    return { step: "original", code, message, since: iso(sinceAtMs), retryable: false, nextAttemptAt: null };
+  }
   const inOrder: [Step, StepRef][] = [
     [job.archive, { kind: "archive" }],
     [job.transcode, { kind: "transcode" }],

@@ -32,6 +32,11 @@ function ending({ job }: StoredAsset): Why["next"] {
 function whyOriginal(asset: StoredAsset): Why {
   const { original, job } = asset;
   const known = { tier: "wasabi", quality: "original", lastAccessAt: null } as const;
+  if (original?.loss) {
+    const { code, message } = original.loss;
+    const because = "It was verified in Wasabi once, and somebody has deleted or replaced it since.";
+    return { ...known, key: original.key, since: null, because, next: ending(asset), blockedBy: `${code}: ${message}` };
+  }
   if (original !== null) {
     const because = "It is the original: it stays in Wasabi, and never goes anywhere else.";
     const since = iso(original.verifiedAtMs);

@@ -1,6 +1,7 @@
 /** The operator's doors: try again what failed, and see what went wrong. */
 import { z } from "zod";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
+import { AlertSeverity, severityOf } from "../../schemas/alert.ts";
 import { Asset } from "../../schemas/asset.ts";
 import { Priority } from "../../schemas/event.ts";
 import { FailureCode } from "../../schemas/failure.ts";
@@ -59,6 +60,7 @@ const AlertList = z.object({
   alerts: z.array(
     z.object({
       cause: z.string(),
+      severity: AlertSeverity,
       code: FailureCode,
       message: z.string(),
       clientName: z.string().nullable(),
@@ -73,7 +75,8 @@ const AlertList = z.object({
 export const alerts = route({
   method: "GET",
   path: "/v1/admin/alerts",
-  summary: "Open alerts, the newest first, one per cause. Only unscoped tokens see those of no client.",
+  summary:
+    "Open alerts, one per cause: what is critical first, then the newest. Only unscoped tokens see those of no client.",
   access,
   answers: { 200: AlertList },
   async handle({ env, caller }) {
@@ -81,6 +84,7 @@ export const alerts = route({
     return reply(200, {
       alerts: rows.map(({ client_name, file_id, first_at, last_at, ...alert }) => ({
         ...alert,
+        severity: severityOf(alert.cause),
         clientName: client_name,
         fileId: file_id,
         firstAt: first_at,

@@ -13,7 +13,7 @@ export const agentCallback = route({
   method: "POST",
   path: "/v1/agent/callback",
   summary: "The LucidLink agent tells how a transfer ended. The same callback again changes nothing.",
-  access: { by: "signature", secretOf: (config) => config.lucidAgentCallbackSecret },
+  access: { by: "signature", keysOf: (config) => [{ kid: "lucid-agent", secret: config.lucidAgentCallbackSecret }] },
   body: AgentCallback,
   answers: { 200: Outcome },
   async handle({ env, caller }, { body }) {

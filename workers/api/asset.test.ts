@@ -160,16 +160,16 @@ test("original access: each grant is in the ledger, with what was read to find i
     const { whole, wholeBecause } = (await response.json()) as { whole: boolean; wholeBecause: string };
     return { status: response.status, whole, wholeBecause };
   };
-  expect(await ask({})).toEqual({ status: 200, whole: true, wholeBecause: "not-asked" });
-  expect(wasabi.requests).toEqual([]);
-  const timeRanges = [{ startSeconds: 1, endSeconds: 2 }];
   wasabi.objects.set(key, { bytes: new Uint8Array(upload.sizeBytes), etag: "0".repeat(32) });
+  expect(await ask({})).toEqual({ status: 200, whole: true, wholeBecause: "not-asked" });
+  expect(wasabi.requests.map((request) => request.split(" ")[0])).toEqual(["HEAD"]);
+  const timeRanges = [{ startSeconds: 1, endSeconds: 2 }];
   expect(await ask({ timeRanges })).toEqual({ status: 200, whole: true, wholeBecause: "not-mov-or-mp4" });
   wasabi.broken = 503;
   expect(await ask({ timeRanges })).toEqual({ status: 200, whole: true, wholeBecause: "index-unreachable" });
   wasabi.broken = null;
   wasabi.objects.set(key, { bytes: new Uint8Array(upload.sizeBytes), etag: "another" });
-  expect((await ask({ timeRanges })).status).toBe(503);
+  expect((await ask({ timeRanges })).status).toBe(409);
   const { results } = await env.CATALOGUE.prepare(
     `SELECT sub, role, time_ranges, whole, granted_bytes, measured_bytes FROM egress_grants
      WHERE file_id = ? ORDER BY granted_at, measured_bytes`,

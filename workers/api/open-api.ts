@@ -164,7 +164,8 @@ export function openApiDocument(routes: readonly RouteFacts[], publicUrl: string
           type: "apiKey",
           in: "header",
           name: "webhook-signature",
-          description: "Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature.",
+          description:
+            "Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature; webhook-key-id may name the key.",
         },
       },
     },

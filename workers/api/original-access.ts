@@ -1,7 +1,9 @@
 /** Render access to an original: a presigned URL that any HTTP client reads by range, straight from Wasabi. */
 import { z } from "zod";
+import { OriginalLossCode } from "../../schemas/failure.ts";
 import { FileId } from "../../schemas/id.ts";
 import { OriginalAccessGrant, OriginalAccessRequest } from "../../schemas/original-access.ts";
+import { lookAtOriginal } from "../original-look.ts";
 import { Refusal } from "../problem.ts";
 import { rangesOfOriginal } from "../render/original-range.ts";
 import type { ByteSpan } from "../render/sample-span.ts";
@@ -32,8 +34,19 @@ export const originalAccess = route({
     }
     const { key, sizeBytes, etag } = asset.original;
     const wasabi = wasabiStore(config.wasabi);
+    const refuseLost = async () => {
+      const loss = await lookAtOriginal(asset, { env, wasabi, by: "original-access" }).catch(goOn);
+      if (loss !== null) throw new Refusal(loss.code, loss.message);
+    };
+    await refuseLost();
     const original = readerOf(wasabi, key, etag);
-    const found = await rangesOfOriginal(original.read, sizeBytes, body.timeRanges ?? []);
+    const found = await rangesOfOriginal(original.read, sizeBytes, body.timeRanges ?? []).catch(
+      async (fault: unknown) => {
+        // It may have gone since.
+        if (fault instanceof StoreFailure && OriginalLossCode.safeParse(fault.code).success) await refuseLost();
+        throw fault;
+      },
+    );
     const { wholeBecause, header, segments, grantedBytes } = found;
     const url = await wasabi.presignGet(key, URL_SECONDS);
     const expiresAt = expiryAt(nowMs, URL_SECONDS);
@@ -64,6 +77,12 @@ export const originalAccess = route({
     });
   },
 });
+
+/** A store that does not answer now may answer whoever holds the URL. */
+function goOn(fault: unknown): null {
+  if (fault instanceof StoreFailure && fault.code === "WASABI_UNAVAILABLE") return null;
+  throw fault;
+}
 
 /** Reads of exactly the object that was verified, counted. */
 function readerOf(wasabi: WasabiStore, key: string, etag: string) {

@@ -8,6 +8,7 @@ import type { Role, TokenClaims } from "../../schemas/api.ts";
 import { parseJson, readBody } from "../body.ts";
 import { parseInput, Refusal } from "../problem.ts";
 import type { Config, Env } from "../stores/config.ts";
+import type { NamedKey } from "../stores/secret-text.ts";
 import { verifyWebhook } from "../webhook-signature.ts";
 import { refuseEnded, unauthenticated, verifyToken } from "./token.ts";
 
@@ -26,12 +27,12 @@ export interface Visit {
 interface AccessBy {
   anyone: object;
   token: { roles: readonly Role[] };
-  signature: { secretOf(config: Config): Uint8Array<ArrayBuffer> };
+  signature: { keysOf(config: Config): readonly NamedKey[] };
 }
 interface CallerBy {
   anyone: null;
   token: TokenClaims;
-  signature: { webhookId: string };
+  signature: { webhookId: string; kid: string };
 }
 type By = keyof AccessBy;
 export type Access = { [Kind in By]: { by: Kind } & AccessBy[Kind] }[By];
@@ -140,9 +141,9 @@ async function admit(facts: RouteFacts, visit: Visit): Promise<Admitted> {
       return { caller: null, rawBody: null };
     case "signature": {
       const rawBody = await readBody(visit.request);
-      const secret = access.secretOf(visit.config);
-      const webhookId = await verifyWebhook(visit.request.headers, rawBody, secret, visit.nowMs);
-      return { caller: { webhookId }, rawBody };
+      const keys = access.keysOf(visit.config);
+      const { id, key } = await verifyWebhook(visit.request.headers, rawBody, keys, visit.nowMs);
+      return { caller: { webhookId: id, kid: key.kid }, rawBody };
     }
     case "token": {
       const claims = facts.socket ? await claimsOfSocket(visit) : await claimsOfHeader(visit);

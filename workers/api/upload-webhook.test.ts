@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { UploadDeclaration } from "../../schemas/event.ts";
 import { call, newUpload, origin, postUpload, problemOf, signedHeaders, token } from "../../test/door-worker.ts";
 
 const admin = await token("admin");
@@ -58,6 +59,46 @@ test("a known file's notice cannot lead to another file's original", async () =>
   const key = "originals/acme/spring/abcdefgh/secret.mov";
   const problem = await problemOf(await postUpload({ ...upload, source: { kind: "wasabi", key } }));
   expect(problem).toMatchObject({ status: 400, errors: [{ path: "data.source.key" }] });
+});
+
+const other = { kind: "wasabi", key: "incoming/another take.mov" } as const;
+
+test.each<[path: string, over: Partial<UploadDeclaration>]>([
+  ["data.sizeBytes", { sizeBytes: 99_999 }],
+  ["data.projectName", { projectName: "autumn" }],
+  ["data.priority", { priority: 90 }],
+  ["data.sha256", { sha256: "a".repeat(64) }],
+  ["data.source.key", { source: other }],
+  ["data.fileId", { fileId: `other-file-${crypto.randomUUID().slice(0, 8)}` }],
+])("the same webhook-id with another %s is 409 and changes nothing", async (path, over) => {
+  const upload = newUpload({ source: { kind: "wasabi", key: "incoming/take.mov" } });
+  const id = `msg_${crypto.randomUUID()}`;
+  expect((await postUpload(upload, id)).status).toBe(202);
+  const changed = { ...upload, ...over };
+  const problem = await problemOf(await postUpload(changed, id));
+  expect(problem).toMatchObject({ status: 409, code: "CONFLICT" });
+  expect(problem.errors?.map((error) => error.path)).toEqual([path]);
+  if (changed.fileId !== upload.fileId) expect(await exists(changed.fileId)).toBe(false);
+  const asset = await call(`/v1/assets/${upload.fileId}`, { token: admin });
+  expect(await asset.json()).toMatchObject({ sizeBytes: upload.sizeBytes, revision: 1 });
+  expect((await postUpload(upload, id)).status).toBe(200);
+});
+
+test("of two files that are told at once under one webhook-id, one is taken", async () => {
+  const id = `msg_${crypto.randomUUID()}`;
+  const uploads = Array.from({ length: 6 }, () => newUpload());
+  const statuses = await Promise.all(uploads.map(async (upload) => (await postUpload(upload, id)).status));
+  expect(statuses.sort()).toEqual([202, 409, 409, 409, 409, 409]);
+  const made = await Promise.all(uploads.map(({ fileId }) => exists(fileId)));
+  expect(made.filter(Boolean)).toHaveLength(1);
+});
+
+test("a notice that was refused has said nothing: its webhook-id may carry the corrected data", async () => {
+  const upload = newUpload();
+  const id = `msg_${crypto.randomUUID()}`;
+  const key = "originals/rival/film/abcdefgh/secret.mov";
+  expect((await postUpload({ ...upload, source: { kind: "wasabi", key } }, id)).status).toBe(400);
+  expect((await postUpload(upload, id)).status).toBe(202);
 });
 
 test("a body that was changed after signing is 401 and makes nothing", async () => {

@@ -1,21 +1,29 @@
 /** The upload webhook: a signed notice that an original is in Wasabi, or at a URL that it can be fetched from. */
 import { assetDoor } from "../../durable-objects/asset-door.ts";
+import { webhookDifferences } from "../../durable-objects/feed-door.ts";
 import { UploadAccepted, UploadWebhook } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import type { UploadDeclaration } from "../../schemas/event.ts";
 import { parseOriginalKey } from "../../schemas/key.ts";
 import { Refusal } from "../problem.ts";
 import { reply, route } from "./route.ts";
+import { scopeFault, speaksFor } from "./upload-scope.ts";
 
 export const uploadWebhook = route({
   method: "POST",
   path: "/v1/webhooks/upload",
   summary: "Tell that an original has been uploaded. The same again changes nothing and answers 200.",
-  access: { by: "signature", secretOf: (config) => config.uploadWebhookSecret },
+  access: { by: "signature", keysOf: (config) => config.uploadKeys },
   body: UploadWebhook,
   answers: { 202: UploadAccepted, 200: UploadAccepted },
-  async handle({ env, caller }, { body }) {
+  async handle({ env, config, caller }, { body }) {
     const upload = body.data;
+    const key = config.uploadKeys.find(({ kid }) => kid === caller.kid);
+    if (key === undefined) throw new Error("a key that has signed is not known");
+    const beyond = scopeFault(key, upload);
+    if (beyond !== null) {
+      throw new Refusal("FORBIDDEN", "The key that signed this may not say it.", { errors: [beyond] });
+    }
     const door = assetDoor(env.ASSET, upload.fileId);
     const fault = keyFault(upload);
     // A known file under another name has a key that looks foreign: its sender is told which field differs.
@@ -24,12 +32,20 @@ export const uploadWebhook = route({
         errors: [{ path: "data.source.key", message: fault }],
       });
     }
-    const by = `webhook:${caller.webhookId}`;
-    const result = await door.apply({
-      key: by,
-      by,
-      event: { type: "UploadNoticed", upload },
-    });
+    const id = `${key.kid}:${caller.webhookId}`;
+    const differing = await webhookDifferences(env.FEED, id, upload);
+    if (differing.length > 0) {
+      const errors = differing.map((path) => ({ path, message: "differs from what this webhook-id said first" }));
+      throw new Refusal("CONFLICT", "This webhook-id has been used for other data.", { errors });
+    }
+    const by = `webhook:${id}`;
+    const result = await door.apply({ key: by, by, event: { type: "UploadNoticed", upload } });
+    // What another client's file is called is no business of this key's holder.
+    if (result.asset !== null && !speaksFor(key, result.asset.clientName)) {
+      throw new Refusal("CONFLICT", "This fileId is taken.", {
+        errors: [{ path: "data.fileId", message: "is taken" }],
+      });
+    }
     if (result.outcome === "conflict") {
       throw new Refusal("CONFLICT", "This fileId is known with other data.", { errors: result.errors });
     }

@@ -139,7 +139,13 @@ test("raised once and told once, held by each asset that has the problem, cleare
     ["LUCIDLINK_FULL:acme", 2],
     ["LUCIDLINK_FULL:other", 1],
   ]);
-  const frame = { type: "alert", code: "LUCIDLINK_FULL", message: "told: LUCIDLINK_FULL", fileId: null };
+  const frame = {
+    type: "alert",
+    severity: "warning",
+    code: "LUCIDLINK_FULL",
+    message: "told: LUCIDLINK_FULL",
+    fileId: null,
+  };
   expect(told).toEqual(
     ["acme", "other"].flatMap((client) =>
       [client, "*"].map((feed) => ({

@@ -2,6 +2,7 @@
  * Alerts that an asset's document gives rise to: one per asset or copy that failed, one per client for what keeps its files
  * from moving until a person does something, or for long. Open as long as a document says so.
  */
+import { lostOriginalCause } from "../../schemas/alert.ts";
 import type { Asset, Problem } from "../../schemas/asset.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
 import { type FailurePolicy, failurePolicy, longOutageMs } from "../../schemas/failure-policy.ts";
@@ -26,6 +27,11 @@ export function alertsOf(asset: Asset): Alert[] {
     rendition.copies.map((copy) => ({ ...copy, quality: rendition.quality })),
   );
   const alerts = new Map<string, Alert>();
+  if (problem?.step === "original") {
+    const cause = lostOriginalCause(fileId);
+    const message = `The original of ${fileName} (${clientName}) is lost: ${problem.message}`;
+    alerts.set(cause, { cause, code: problem.code, message, fileId });
+  }
   for (const each of [problem, ...copies.map((copy) => copy.problem)]) {
     if (each === null || !isShared(each, asset)) continue;
     const cause = `${each.code}:${clientName}`;
@@ -47,7 +53,8 @@ export function alertsOf(asset: Asset): Alert[] {
 }
 
 /** An outage is waited out in silence, for a while. */
-function isShared({ code, since }: Problem, { updatedAt }: Asset): boolean {
+function isShared({ step, code, since }: Problem, { updatedAt }: Asset): boolean {
+  if (step === "original") return false;
   const policy: FailurePolicy = failurePolicy[code];
   return sharedCodes.has(code) || (policy === "outage" && Date.parse(updatedAt) - Date.parse(since) >= longOutageMs);
 }

@@ -135,7 +135,8 @@ test("the application is called with a signature that verifies, and again under 
     if (request === undefined) throw new Error("the application was not called");
     const secret = config.appWebhook?.secret ?? new Uint8Array();
     const body = new Uint8Array(await request.arrayBuffer());
-    expect(await verifyWebhook(request.headers, body, secret, Date.now())).toBe(notify.id);
+    const key = { kid: "app", secret };
+    expect(await verifyWebhook(request.headers, body, [key], Date.now())).toEqual({ id: notify.id, key });
     expect(JSON.parse(new TextDecoder().decode(body))).toMatchObject({ type: "asset.archived", data: { asset } });
   }
   const row = await env.CATALOGUE.prepare("SELECT attempts, last_status FROM app_deliveries WHERE id = ?")

@@ -1,6 +1,6 @@
 /**
- * What the timer does, every minute: sweeps R2, carries out orders about projects, keeps the ledgers, watches the
- * catalogue's lag, aborts uploads whose consumer died or that nobody knows, drops old records.
+ * What the timer does, every minute: sweeps R2, looks for lost originals, carries out orders about projects, keeps the
+ * ledgers, watches the catalogue's lag, aborts uploads whose consumer died or that nobody knows, drops old records.
  */
 import { EdgeKey } from "../../schemas/key.ts";
 import { log } from "../log.ts";
@@ -15,6 +15,7 @@ import { type WasabiStore, wasabiStore } from "../stores/wasabi.ts";
 import { watchCatalogueLag } from "./catalogue-lag.ts";
 import { sweepEdgeStrangers } from "./edge-stranger.ts";
 import { keepLedgers } from "./ledger.ts";
+import { lookForOriginals } from "./lost-original.ts";
 import { advanceProjectRuns } from "./project-run.ts";
 import { sweepRetention } from "./retention.ts";
 import { sweepStrayUploads } from "./stray-upload.ts";
@@ -46,6 +47,7 @@ export async function handleScheduled(
     revokedTokens: () => forgetEndedTokens(env.CATALOGUE, controller.scheduledTime),
     ledgers: () => keepLedgers(env, nowMs),
     edgeStrangers: () => sweepEdgeStrangers(env, nowMs),
+    lostOriginals: () => lookForOriginals(env, wasabiStore(wasabi), nowMs),
     unservedAlert: () => clearUnserved(env, controller.scheduledTime),
     strayUploads: () => sweepStrayUploads(env, wasabiStore(wasabi), nowMs),
   };

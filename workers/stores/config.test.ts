@@ -7,12 +7,30 @@ test("reads the settings, with keys as bytes and the policy's defaults", () => {
   expect(config.publicUrl).toBe("https://media.test");
   expect(config.jwtKeys[0].kid).toBe("test-jwt");
   expect(config.jwtKeys[0].secret).toHaveLength(48);
-  expect(config.uploadWebhookSecret).toHaveLength(48);
+  expect(config.uploadKeys).toMatchObject([{ kid: "default", clients: "*" }]);
+  expect(config.uploadKeys[0]?.secret).toHaveLength(48);
   expect(config.policy.placement).toEqual({
     edgeQualities: ["360p", "540p"],
     lucidlink: true,
   });
 });
+
+const secret = testBindings.UPLOAD_WEBHOOK_SECRET;
+
+test("once there are keys by client, the one for all is not read", () => {
+  const keys = { acme: { secret, clients: ["acme"] }, "acme.2027": { secret, clients: ["acme"] } };
+  const config = parseConfig({ ...testBindings, UPLOAD_WEBHOOK_KEYS: JSON.stringify(keys) });
+  expect(config.uploadKeys.map(({ kid }) => kid)).toEqual(["acme", "acme.2027"]);
+});
+
+test.each(["originals/acme", "/originals/acme/", "/", "", "a//b/", "incoming/../", "./", "incoming/\ud83d/"])(
+  "a source prefix must be a folder: %j is none",
+  (prefix) => {
+    const keys = { acme: { secret, clients: ["acme"], sourcePrefixes: [prefix] } };
+    const attempt = () => parseConfig({ ...testBindings, UPLOAD_WEBHOOK_KEYS: JSON.stringify(keys) });
+    expect(attempt).toThrow("UPLOAD_WEBHOOK_KEYS.acme.sourcePrefixes.0");
+  },
+);
 
 test("without an agent nothing is wanted in LucidLink", () => {
   const config = parseConfig({
@@ -29,6 +47,9 @@ test.each([
   ["PUBLIC_URL", "media.example.com"],
   ["UPLOAD_WEBHOOK_SECRET", "hunter2-hunter2-hunter2-hunter2"],
   ["UPLOAD_WEBHOOK_SECRET", "whsec_c2hvcnQ="],
+  ["UPLOAD_WEBHOOK_KEYS", "{}"],
+  ["UPLOAD_WEBHOOK_KEYS.acme.secret", '{"acme":{"secret":"hunter2","clients":["acme"]}}'],
+  ["UPLOAD_WEBHOOK_KEYS.acme.clients", `{"acme":{"secret":"${testBindings.UPLOAD_WEBHOOK_SECRET}"}}`],
   ["JWT_KEYS", "{not json"],
   ["JWT_KEYS", "{}"],
   ["JWT_KEYS", '{"main":"hunter2"}'],

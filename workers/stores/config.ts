@@ -5,19 +5,17 @@
 import { z } from "zod";
 import { Policy } from "../../schemas/policy.ts";
 import type { PulledQueue } from "../../schemas/runner-protocol.ts";
+import { bytesOfBase64, jsonText, Kid, type NamedKey, WebhookSecret } from "./secret-text.ts";
+import { keyForAll, type UploadKey, UploadKeysText } from "./upload-key.ts";
 
 /** What wrangler.toml binds; the objects are reached through their doors, so their classes are not named here. */
 export interface Env extends Omit<Cloudflare.Env, "ASSET" | "FEED" | "PULL"> {
   ASSET: DurableObjectNamespace;
   FEED: DurableObjectNamespace;
   PULL: DurableObjectNamespace;
+  UPLOAD_WEBHOOK_KEYS?: string;
 }
 
-/** A shared secret with the name that travels beside what it signed. */
-export interface NamedKey {
-  kid: string;
-  secret: Uint8Array<ArrayBuffer>;
-}
 /** At least one key; the first signs, all verify, so that keys can be replaced without an outage. */
 export type Keyring = readonly [NamedKey, ...NamedKey[]];
 
@@ -47,7 +45,7 @@ export interface Config {
   /** null: this deployment has no LucidLink. */
   lucidAgent: { url: string; token: string } | null;
   lucidAgentCallbackSecret: Uint8Array<ArrayBuffer>;
-  uploadWebhookSecret: Uint8Array<ArrayBuffer>;
+  uploadKeys: readonly UploadKey[];
   /** null: no application is told. */
   appWebhook: { url: string; secret: Uint8Array<ArrayBuffer> } | null;
   jwtKeys: Keyring;
@@ -64,43 +62,10 @@ const Text = z.string().min(1, "must not be empty");
 /** A part of an address. */
 const CloudflareId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be an id: 1–64 characters of A–Z a–z 0–9 _ -");
 
-const bytesOfBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-
-const WebhookSecret = z
-  .string()
-  .regex(/^whsec_[A-Za-z0-9+/]+={0,2}$/, "must be whsec_ and base64")
-  .transform((text, ctx) => {
-    try {
-      const secret = bytesOfBase64(text.slice("whsec_".length));
-      if (secret.length >= 24 && secret.length <= 64) return secret;
-    } catch {
-      // Told below, without the secret.
-    }
-    ctx.addIssue({
-      code: "custom",
-      message: "must hold 24 to 64 bytes in base64",
-    });
-    return z.NEVER;
-  });
-
-// JSON puts keys that look like integers first, whatever their order in the text: "first" would not be the first.
-const Kid = z
-  .string()
-  .regex(/^(?!\d+$)[A-Za-z0-9_.-]{1,64}$/, "a kid is 1–64 characters of A–Z a–z 0–9 _ . -, not digits alone");
-
 const KeySecret = z
   .string()
   .regex(/^[A-Za-z0-9_-]{43,}$/, "must be at least 32 bytes in base64url without padding")
   .transform((text) => bytesOfBase64(text.replaceAll("-", "+").replaceAll("_", "/")));
-
-const jsonText = z.string().transform((text, ctx): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    ctx.addIssue({ code: "custom", message: "must be JSON" });
-    return z.NEVER;
-  }
-});
 
 const KeyringText = jsonText.pipe(z.record(Kid, KeySecret)).transform((keys, ctx): Keyring => {
   const [first, ...rest] = Object.entries(keys).map(([kid, secret]) => ({
@@ -129,6 +94,7 @@ const Settings = z.object({
   LUCID_AGENT_TOKEN: Text,
   LUCID_AGENT_CALLBACK_SECRET: WebhookSecret,
   UPLOAD_WEBHOOK_SECRET: WebhookSecret,
+  UPLOAD_WEBHOOK_KEYS: UploadKeysText.optional(),
   APP_WEBHOOK_URL: OptionalAddress,
   APP_WEBHOOK_SECRET: WebhookSecret,
   JWT_KEYS: KeyringText,
@@ -144,7 +110,7 @@ export class ConfigError extends Error {
 }
 
 /** @throws ConfigError naming every field that is wrong; never its value, which may be a secret. */
-export function parseConfig(env: Record<keyof typeof Settings.shape, string>): Config {
+export function parseConfig(env: z.input<typeof Settings>): Config {
   const result = Settings.safeParse(env);
   if (!result.success) {
     const faults = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
@@ -177,7 +143,7 @@ export function parseConfig(env: Record<keyof typeof Settings.shape, string>): C
     },
     lucidAgent: hasLucidLink ? { url: settings.LUCID_AGENT_URL, token: settings.LUCID_AGENT_TOKEN } : null,
     lucidAgentCallbackSecret: settings.LUCID_AGENT_CALLBACK_SECRET,
-    uploadWebhookSecret: settings.UPLOAD_WEBHOOK_SECRET,
+    uploadKeys: settings.UPLOAD_WEBHOOK_KEYS ?? [keyForAll(settings.UPLOAD_WEBHOOK_SECRET)],
     appWebhook:
       settings.APP_WEBHOOK_URL === ""
         ? null

@@ -1,7 +1,8 @@
 /** What went wrong, in D1: dead letters as they arrived, and alerts, one per cause. */
 import { z } from "zod";
+import { lostOriginalCause } from "../../schemas/alert.ts";
 import { type DeadLetterView, Resolution } from "../../schemas/dead-letter.ts";
-import { FailureCode } from "../../schemas/failure.ts";
+import { FailureCode, OriginalLossCode } from "../../schemas/failure.ts";
 import { answered } from "./catalogue.ts";
 
 export interface NewDeadLetter {
@@ -218,16 +219,31 @@ const AlertRow = z.object({
   last_at: z.string(),
 });
 
-/** Open ones, the newest first: all of them, or those about one of these clients. */
+/** Open ones, what is critical first, then the newest: all of them, or those about one of these clients. */
 export async function listAlerts(database: D1Database, limit: number, clients: readonly string[] = ["*"]) {
   const statement = database
     .prepare(
       `SELECT cause, code, message, client_name, file_id, times, first_at, last_at FROM alerts
        WHERE cleared_at IS NULL AND (?1 OR client_name IN (SELECT value FROM json_each(?2)))
-       ORDER BY last_at DESC LIMIT ?3`,
+       ORDER BY cause GLOB ?4 DESC, last_at DESC LIMIT ?3`,
     )
-    .bind(clients.includes("*") ? 1 : 0, JSON.stringify(clients), limit);
+    .bind(clients.includes("*") ? 1 : 0, JSON.stringify(clients), limit, lostOriginals);
   return (await answered(statement.all())).results.map((row) => AlertRow.parse(row));
+}
+
+const lostOriginals = lostOriginalCause("*");
+
+/** Files whose original is known to be lost, and those that have just failed as if theirs were; some of them, by chance. */
+export async function suspectOriginals(database: D1Database, since: string, limit: number): Promise<string[]> {
+  const codes = JSON.stringify(OriginalLossCode.options);
+  const statement = database
+    .prepare(
+      `SELECT DISTINCT file_id FROM alerts WHERE cleared_at IS NULL AND file_id IS NOT NULL
+         AND (cause GLOB ?1 OR (code IN (SELECT value FROM json_each(?2)) AND last_at >= ?3))
+       ORDER BY random() LIMIT ?4`,
+    )
+    .bind(lostOriginals, codes, since, limit);
+  return (await answered(statement.all<{ file_id: string }>())).results.map(({ file_id }) => file_id);
 }
 
 /** Drops what was settled before `before`: resolved letters, cleared alerts, delivered calls. */
