@@ -5,18 +5,12 @@
 import { existsSync } from "node:fs";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
-import { unstable_readConfig as readConfig } from "wrangler";
 import { testBindings } from "./test/bindings.ts";
 import { offerFfmpeg } from "./test/ffmpeg-path.ts";
+import { offerSecrets } from "./test/wrangler-secrets.ts";
 
 offerFfmpeg();
-
-// wrangler looks for the required secrets in the environment, and warns of each that is not there, before it is given the
-// bindings below; at `warn` it does not say for every file that they were found.
-const values: Record<string, string> = testBindings;
-const required = readConfig({ config: "./wrangler.toml" }).secrets?.required ?? [];
-for (const name of required) process.env[name] = values[name];
-process.env.WRANGLER_LOG ??= "warn";
+offerSecrets();
 
 const migrations = existsSync("./migrations") ? await readD1Migrations("./migrations") : [];
 
