@@ -8,8 +8,10 @@ import { defineConfig } from "vitest/config";
 import { platformCacheName, platformCacheWorker } from "./dev/platform-cache.ts";
 import { testBindings } from "./test/bindings.ts";
 import { offerFfmpeg } from "./test/ffmpeg-path.ts";
+import { offerSecrets } from "./test/wrangler-secrets.ts";
 
 offerFfmpeg();
+offerSecrets();
 
 const migrations = existsSync("./migrations") ? await readD1Migrations("./migrations") : [];
 
@@ -17,6 +19,7 @@ export default defineConfig({
   test: {
     // What a passing test logs is of no use to its reader.
     silent: "passed-only",
+    reporters: ["default", "./test/skip-reporter.ts"],
     projects: [
       {
         test: {

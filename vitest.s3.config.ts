@@ -8,15 +8,18 @@ import { requirePrograms } from "./dev/ceph/program.ts";
 import { localS3Variable } from "./dev/local-s3.ts";
 import { testBindings } from "./test/bindings.ts";
 import { offerFfmpeg } from "./test/ffmpeg-path.ts";
+import { offerSecrets } from "./test/wrangler-secrets.ts";
 
 requirePrograms();
 offerFfmpeg();
+offerSecrets();
 // For the global set-up, which runs here; the stacks' processes inherit it.
 process.env[localS3Variable] = "ceph";
 
 export default defineConfig({
   test: {
     silent: "passed-only",
+    reporters: ["default", "./test/skip-reporter.ts"],
     projects: [
       {
         plugins: [

@@ -20,11 +20,12 @@ let peer: Peer;
 let stop = () => {};
 afterEach(async () => {
   stop();
-  await peer.stop();
-  await folder.remove();
+  await peer?.stop();
+  await folder?.remove();
 });
 
-test.skipIf(!hasScript)("a terminal that stands still holds up neither heartbeats nor the end", async () => {
+test("a terminal that stands still holds up neither heartbeats nor the end", async ({ skip }) => {
+  skip(!hasScript, "no util-linux `script` here");
   folder = await makeTestFolder();
   peer = await startPeer({ source: await loopedClip(folder.path, "640x360", 300), leaseMs: 1_500 });
   peer.enqueue("message-1", jobMessage());

@@ -12,9 +12,9 @@ function isHere(program: string): boolean {
   return spawnSync(program, ["-version"], { stdio: "ignore" }).error === undefined;
 }
 
-/** Changes this process's PATH, which every test's process inherits. */
+/** Changes this process's PATH, which every test's process inherits. `MMF_FFMPEG=npm` passes over the system's builds. */
 export function offerFfmpeg(): void {
-  if (isHere("ffmpeg") && isHere("ffprobe")) return;
+  if (process.env.MMF_FFMPEG !== "npm" && isHere("ffmpeg") && isHere("ffprobe")) return;
   const folder = mkdtempSync(join(tmpdir(), "mmf-ffmpeg-"));
   for (const [program, name] of Object.entries(shipped)) symlinkSync(require(name).path, join(folder, program));
   process.env.PATH = `${folder}${delimiter}${process.env.PATH}`;

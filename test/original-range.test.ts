@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { lacking, type Need } from "../gpu-runner/media/testing/ffmpeg-ability.ts";
 import { parseMovie } from "../workers/render/movie-index.ts";
 import { rangesOfOriginal } from "../workers/render/original-range.ts";
 import { merged, spansOfTime } from "../workers/render/sample-span.ts";
@@ -75,18 +76,21 @@ async function decoded(file: string, kind: "v" | "aac" | "pcm", start: number, e
 }
 
 const x264 = ["-c:v", "libx264", "-preset", "fast", "-g", "50", "-bf", "3", "-pix_fmt", "yuv420p"];
-const originals: readonly (readonly [name: string, codec: string[]])[] = [
+const originals: readonly (readonly [name: string, codec: string[], needs?: Need[]])[] = [
   ["b-frames.mp4", [...x264, "-c:a", "aac", "-movflags", "+faststart"]],
   ["index-last.mov", [...x264, "-c:a", "pcm_s16le"]],
   ["open-gop.mov", [...x264, "-x264-params", "open-gop=1", "-c:a", "aac"]],
   ["intra.mov", ["-c:v", "prores_ks", "-profile:v", "0", "-c:a", "pcm_s24le", "-timecode", "10:00:00:00"]],
-  ["late-sound.mp4", [...x264, "-c:a", "aac", "-bsf:a", "setts=pts=PTS+24000:dts=DTS+24000"]],
+  ["late-sound.mp4", [...x264, "-c:a", "aac", "-bsf:a", "setts=pts=PTS+24000:dts=DTS+24000"], ["bsf:setts"]],
   ["silent.mp4", [...x264, "-an"]],
 ];
 
-test.each(originals)(
+test.for(originals)(
   "%s: segments from ranges alone are frame for frame the whole file's",
-  async (name, codec) => {
+  { timeout: 180_000 },
+  async ([name, codec, needs], { skip }) => {
+    const reason = await lacking(needs ?? []);
+    skip(reason !== null, reason ?? "");
     const file = await make(name, 12, ...codec);
     const reader = await readerOf(file);
     const timeRanges = [
@@ -116,7 +120,6 @@ test.each(originals)(
       }
     }
   },
-  180_000,
 );
 
 test.each([

@@ -25,7 +25,7 @@ describe("binaries", () => {
     expect(found.ffmpegPath).toMatch(/@ffmpeg-installer/);
     expect(found.ffprobePath).toMatch(/@ffprobe-installer/);
     expect(found.dialect.frameRateModeOption).toBe("-vsync");
-    expect(found.warnings).toHaveLength(2);
+    expect(found.warnings).toEqual([expect.stringContaining("the old ffmpeg that npm ships")]);
   });
 
   test("what was set on purpose is used, or refused, never passed over", async () => {

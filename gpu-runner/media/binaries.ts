@@ -30,13 +30,13 @@ export async function findBinaries(env: NodeJS.ProcessEnv): Promise<Binaries> {
     find("ffmpeg", "FFMPEG_PATH", env),
     find("ffprobe", "FFPROBE_PATH", env),
   ]);
-  const fallbacks = [ffmpeg, ffprobe].filter((found) => found.origin === "npm").map((found) => found.path);
+  const isFallback = ffmpeg.origin === "npm" || ffprobe.origin === "npm";
   return {
     ffmpegPath: ffmpeg.path,
     ffprobePath: ffprobe.path,
     version: /^ff\w+ version (\S+)/.exec(ffmpeg.banner)?.[1] ?? "unknown",
     dialect: readDialect(ffmpeg.banner),
-    warnings: fallbacks.map((path) => `using the npm fallback ${path}: an old build without NVENC; install ffmpeg 7`),
+    warnings: isFallback ? ["using the old ffmpeg that npm ships, without NVENC: install ffmpeg 7"] : [],
   };
 }
 

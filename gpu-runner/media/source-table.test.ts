@@ -4,13 +4,14 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { Quality } from "../../schemas/ladder.ts";
 import { children } from "./mp4/box.ts";
 import type { AcceptedSource } from "./testing/accepted-source.ts";
+import { lacking } from "./testing/ffmpeg-ability.ts";
 import { clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
 import { pictureSources } from "./testing/picture-source.ts";
 import { refusedSources } from "./testing/refused-source.ts";
 import { listenTo, lookAt, type Means, meansOf, type RenditionLook } from "./testing/rendition-look.ts";
 import { soundSources, TONES } from "./testing/sound-source.ts";
 import { bt709, card } from "./testing/source-file.ts";
-import { lacking, makeSource } from "./testing/source-maker.ts";
+import { makeSource } from "./testing/source-maker.ts";
 
 useJobBench();
 

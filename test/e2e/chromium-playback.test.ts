@@ -5,7 +5,7 @@ import { mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { deliverRendition } from "../../bench/stand-in-runner.ts";
 import { startThrottleProxy, type ThrottleProxy } from "../../bench/throttle-proxy.ts";
@@ -31,8 +31,6 @@ const policy = {
   placement: { edgeQualities: [], lucidlink: false },
 };
 const chromium = findChromium();
-/** A skipped test's title is all that is seen of it. */
-const why = chromium === null ? " (skipped: no Chromium here; CHROMIUM_PATH may name one)" : "";
 
 let folder: string;
 let stack: StackProcess;
@@ -178,13 +176,15 @@ function expectThrift(report: z.infer<typeof Report>): void {
   ).toBeLessThanOrEqual(sizeBytes * 0.05);
 }
 
-test.skipIf(chromium === null)(`Chromium plays ten minutes that R2 has not, and jumps to 90 %${why}`, async () => {
+beforeEach(({ skip }) => skip(chromium === null, "no Chromium here; CHROMIUM_PATH may name one"));
+
+test("Chromium plays ten minutes that R2 has not, and jumps to 90 %", async () => {
   const report = await play();
   expectThrift(report);
   expect(proxy.passed[0]?.servedFrom).toBe("wasabi");
 });
 
-test.skipIf(chromium === null)(`Chromium plays ten minutes from R2, and jumps to 90 %${why}`, async () => {
+test("Chromium plays ten minutes from R2, and jumps to 90 %", async () => {
   const isPlaced = (copy: { tier: string; status: string }) => copy.tier === "r2" && copy.status === "placed";
   await client.follow(fileId, ({ renditions }) => renditions.some(({ copies }) => copies.some(isPlaced)), 180_000);
   const report = await play();

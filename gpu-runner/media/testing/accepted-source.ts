@@ -1,6 +1,7 @@
 /** What is known of a source that becomes renditions: how it is made, and what must come out. */
 import type { Quality } from "../../../schemas/ladder.ts";
-import type { Need, Step } from "./source-file.ts";
+import type { Need } from "./ffmpeg-ability.ts";
+import type { Step } from "./source-file.ts";
 
 export type Sound = {
   /** For people. */

@@ -44,6 +44,7 @@ const plain: readonly AcceptedSource[] = [
   {
     name: "H.264 in MP4, fragmented",
     steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} -g 12 -movflags +frag_keyframe+delay_moov {a.mp4}`],
+    needs: ["fragment-edits"],
     ...HEARD,
   },
   { name: "H.264 in Matroska", steps: [`${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {a.mkv}`], ...HEARD },
@@ -194,6 +195,7 @@ const cameras: readonly AcceptedSource[] = [
       `${card({ size: "720x576", fps: "50" })} ${STEREO} ` +
         `${bt601("yuv420p", "interlace=scan=bff:lowpass=0,setfield=bff,setsar=16/15,")} -c:v dvvideo ${PCM} -f dv {a.dv}`,
     ],
+    needs: ["raw-dv"],
     ...{ ...HEARD, renditions: { "360p": "480x360", "540p": "720x540" }, timecode: "00:00:00:00", colour: "unchecked" },
     note: "Its pixels are wider than high.",
   },

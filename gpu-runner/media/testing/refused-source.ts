@@ -1,7 +1,8 @@
 /** The table of what is refused: how each file is made, and the code and the sentence that its owner is told. */
 import type { FailureCode } from "../../../schemas/failure.ts";
 import type { SourceGroup } from "./accepted-source.ts";
-import { AAC, bt709, card, cutTo, type Need, renamed, STEREO, type Step, X264 } from "./source-file.ts";
+import type { Need } from "./ffmpeg-ability.ts";
+import { AAC, bt709, card, cutTo, renamed, STEREO, type Step, X264 } from "./source-file.ts";
 
 export type RefusedSource = {
   name: string;

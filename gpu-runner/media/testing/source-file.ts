@@ -3,12 +3,6 @@
 /** Arguments of ffmpeg in one line; `{name}` is a file in the test's folder. The last step makes the source. */
 export type Step = string | { from: string; to: string; edit: (bytes: Buffer) => Buffer };
 
-/**
- * What ffmpeg must have to make or to read a source; without it the case is skipped, and says why. `transport-streams`:
- * the static ffprobe that npm ships crashes on the names of their services.
- */
-export type Need = `encoder:${string}` | `filter:${string}` | "transport-streams";
-
 export const SECONDS = 2;
 
 /** The one picture of all sources, in RGB, so that what comes out can be held against what went in. */

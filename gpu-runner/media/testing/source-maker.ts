@@ -1,12 +1,8 @@
-/** Makes the files of the table of sources, and knows what this ffmpeg cannot make. */
-import { execFile } from "node:child_process";
+/** Makes the files of the table of sources. */
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { promisify } from "node:util";
 import { runFfmpeg } from "./ffmpeg-clip.ts";
-import type { Need, Step } from "./source-file.ts";
-
-const exec = promisify(execFile);
+import type { Step } from "./source-file.ts";
 
 /** @returns the path of the file that the last step made */
 export async function makeSource(steps: readonly Step[], folder: string): Promise<string> {
@@ -26,19 +22,4 @@ export async function makeSource(steps: readonly Step[], folder: string): Promis
   }
   if (basename(made).split(".")[0] !== "a") throw new Error(`the last step made ${made}, which is not the source`);
   return made;
-}
-
-/** What is lacking, in words; null when everything is there. */
-export async function lacking(needs: readonly Need[]): Promise<string | null> {
-  for (const need of needs) {
-    if (need === "transport-streams") {
-      const { stdout: banner } = await exec("ffprobe", ["-version"]);
-      if (banner.includes("johnvansickle.com")) return "this static ffprobe crashes on transport streams";
-      continue;
-    }
-    const [kind, name] = need.split(":");
-    const { stdout } = await exec("ffmpeg", ["-hide_banner", `-${kind}s`]);
-    if (!new RegExp(`^ \\S+ +${name} `, "m").test(stdout)) return `this ffmpeg has no ${kind} ${name}`;
-  }
-  return null;
 }
