@@ -28,7 +28,7 @@ export default defineConfig({
         test: {
           name: "s3-workers",
           sequence: { groupOrder: 0 },
-          include: ["workers/**/*.test.ts", "durable-objects/**/*.test.ts"],
+          include: ["test/s3/workers/**/*.test.ts", "workers/**/*.test.ts", "durable-objects/**/*.test.ts"],
           exclude: ["durable-objects/machine/**"],
           globalSetup: ["./test/local-wasabi.ts"],
           setupFiles: ["./test/migration-worker.ts"],
@@ -40,7 +40,7 @@ export default defineConfig({
           name: "s3",
           sequence: { groupOrder: 1 },
           environment: "node",
-          include: ["test/s3/**/*.test.ts", "test/e2e/**/*.test.ts"],
+          include: ["test/s3/*.test.ts", "test/e2e/**/*.test.ts"],
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 180_000,
