@@ -8,7 +8,7 @@ import { byteAt, copyOver, openUploads, partCount, putRepeated } from "./raw-buc
 const mib = 1024 ** 2;
 const pieceBytes = 45 * mib;
 /** Two parts: what the store copies itself moves in parts of sixteen times this. */
-const policy = { transferPartBytes: 5 * mib, singleCopyBytes: 5 * mib };
+const policy = { transferPartBytes: 5 * mib };
 const sizeBytes = 2 * pieceBytes;
 
 const filled = (letter: string) => new Uint8Array(pieceBytes).fill(letter.charCodeAt(0));
