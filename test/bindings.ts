@@ -48,5 +48,7 @@ export const localWasabi = {
 declare module "vitest" {
   interface ProvidedContext {
     wasabiEndpoint: string;
+    /** Which server that is: some answers are one server's own. */
+    localS3: "miniflare" | "ceph";
   }
 }
