@@ -26,6 +26,7 @@ which faults and when follow from the seed alone.
   --keep       leave the disks and logs of runs that failed
   --help
 
+MMF_S3=ceph puts Ceph's S3 server in the place of Miniflare's.
 Faults that heal must end in "distributed", those that never heal in "failed" with
 the true reason. Exits 0 only if every run ended so. Takes about a minute a run.`;
 

@@ -42,7 +42,8 @@ const CreatedUpload = z.object({
   InitiateMultipartUploadResult: z.object({ UploadId: z.string().min(1) }),
 });
 const CompletedUpload = z.object({
-  CompleteMultipartUploadResult: z.object({ ETag: z.string().min(1) }),
+  /** Its ETag may be empty. */
+  CompleteMultipartUploadResult: z.looseObject({ ETag: z.string() }),
 });
 const xml = new XMLParser({ parseTagValue: false });
 
@@ -127,7 +128,7 @@ export async function uploadMultipart(
   key: string,
   chunks: AsyncIterable<Uint8Array>,
   options: { sizeBytes: number; onProgress?: (sentBytes: number) => void },
-): Promise<{ etag: string }> {
+): Promise<void> {
   const client = s3Client(access);
   const url = objectUrl(access, key);
   const created = await send(client, "the upload", `${url}?uploads`, {
@@ -163,9 +164,7 @@ export async function uploadMultipart(
       body,
     });
     // S3 may answer 200 and put an error in the body: only the result element counts.
-    return {
-      etag: CompletedUpload.parse(xml.parse(await completed.text())).CompleteMultipartUploadResult.ETag,
-    };
+    CompletedUpload.parse(xml.parse(await completed.text()));
   } catch (error) {
     await send(client, "to abort", `${url}?uploadId=${encodeURIComponent(uploadId)}`, { method: "DELETE" }).catch(
       () => undefined,

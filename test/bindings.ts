@@ -50,5 +50,7 @@ declare module "vitest" {
     wasabiEndpoint: string;
     /** Its objects are all labelled as packed. */
     labelledStore: string;
+    /** Which server that is: some answers are one server's own. */
+    localS3: "miniflare" | "ceph";
   }
 }

@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { startCeph } from "../dev/ceph/ceph.ts";
-import { localS3OfEnvironment } from "../dev/local-s3.ts";
+import { type LocalS3, localS3OfEnvironment } from "../dev/local-s3.ts";
 import { startWasabi } from "../dev/wasabi.ts";
 import { localWasabi } from "./bindings.ts";
 import { startLabelledStore } from "./labelled-store.ts";
 
 type Running = { endpoint: string; stop(): Promise<void> };
 
-async function start(directory: string): Promise<Running> {
-  if (localS3OfEnvironment() === "ceph") {
+async function start(kind: LocalS3, directory: string): Promise<Running> {
+  if (kind === "ceph") {
     const { access, stop } = await startCeph({ directory, ...localWasabi });
     return { endpoint: access.endpoint, stop };
   }
@@ -22,7 +22,9 @@ async function start(directory: string): Promise<Running> {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), "workers-suite-wasabi-"));
-  const { endpoint, stop } = await start(directory);
+  const kind = localS3OfEnvironment();
+  const { endpoint, stop } = await start(kind, directory);
+  project.provide("localS3", kind);
   project.provide("wasabiEndpoint", endpoint);
   const labelled = await startLabelledStore();
   project.provide("labelledStore", labelled.endpoint);

@@ -34,7 +34,7 @@ export function cephPlan(name: string, config: ClusterConfig, logFile: string): 
 }
 
 export type CephOptions = {
-  /** Holds the cluster; kept by `stop`, to be started again. Short: Ceph puts its path into socket names. */
+  /** Holds the cluster; kept by `stop`, to be started again with the same keys and bucket. */
   directory: string;
   /** null: any free one. */
   port?: number | null;
@@ -52,6 +52,8 @@ export type Ceph = {
   putUserPolicy(uid: string, name: string, policy: object): Promise<void>;
   /** Lifecycle rules of every bucket, once, with days of so many seconds. */
   runLifecycle(daySeconds: number): Promise<void>;
+  /** The leader of the process group that holds all of it. */
+  pid(): number;
   /** Ends every process; the data stays. */
   stop(): Promise<void>;
 };
@@ -77,6 +79,7 @@ export async function startCeph(options: CephOptions): Promise<Ceph> {
     putUser: (user) => putUser(directory, user),
     putUserPolicy: (uid, name, policy) => putUserPolicy(access, uid, name, policy),
     runLifecycle: (daySeconds) => runLifecycle(directory, daySeconds),
+    pid: () => child.pid() ?? 0,
     stop: () => child.stop(),
   };
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 
 export const ClusterConfig = z.strictObject({
-  directory: z.string().min(1).max(80),
+  directory: z.string().min(1),
   port: z.int().min(1).max(65535),
   bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/),
   accessKeyId: z.string().min(1),

@@ -4,6 +4,7 @@ import type { CommandOf } from "../../schemas/command.ts";
 import { originalKey } from "../../schemas/key.ts";
 import {
   bench,
+  bodyOf,
   config,
   content,
   env,
@@ -214,8 +215,8 @@ test("a part that does not arrive is told beside those that do", async () => {
 test("an upload that was not the first one recorded is aborted by whoever opened it", async () => {
   const command = await ingestCommand(content(1_000), null);
   const { facts, plan } = await runStages(command, ingestOriginal, { open: { go: true, uploadId: "another" } }, bench);
-  const parts = [{ n: 1, etag: "x" }];
-  await expect(wasabi.completeMultipart(command.key, plan?.uploadId ?? "", parts)).rejects.toMatchObject({
+  const part = { n: 1, sizeBytes: 1_000, body: bodyOf(content(1_000)) };
+  await expect(wasabi.uploadPart(command.key, plan?.uploadId ?? "", part)).rejects.toMatchObject({
     code: "UPLOAD_LOST",
   });
   expect(facts.filter(({ type }) => type === "OriginalArchived")).toEqual([]);

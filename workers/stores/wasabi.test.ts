@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { localWasabiConfig } from "../../test/local-wasabi-worker.ts";
 import { hexOf, multipartEtag } from "./part-digest.ts";
 import { wasabiStore } from "./wasabi.ts";
@@ -23,33 +23,34 @@ function fixed(content: Uint8Array): ReadableStream<Uint8Array> {
 const put = (key: string, content: Uint8Array) =>
   wasabi.put(key, fixed(content), { sizeBytes: content.length, contentType: "video/mp4" });
 
-test.each(["plain.mov", "a b+c%2B&d=é 日本 (1)!'*~.mov", "deep//double/slash"])(
-  "keeps and serves the key %s",
-  async (name) => {
-    const key = `originals/acme/film/file0001/${name}`;
-    const content = bytes(1_000);
-    const etag = await put(key, content);
-    expect(await wasabi.head(key)).toEqual({ sizeBytes: 1_000, etag });
-    const { body, totalBytes } = await wasabi.getRange(key, { from: 10, to: 19, ifMatch: etag });
-    expect(totalBytes).toBe(1_000);
-    expect(new Uint8Array(await new Response(body).arrayBuffer())).toEqual(content.slice(10, 20));
+const isCeph = inject("localS3") === "ceph";
+/** Ceph decodes the name of a part's source twice, and ends at a `%` that escapes nothing. */
+const odd = `a b+c${isCeph ? "" : "%2B"}&d=é 日本 (1)!'*~.mov`;
 
-    const presigned = await wasabi.presignGet(key, 60);
-    expect(new URL(presigned).searchParams.get("X-Amz-Expires")).toBe("60");
-    const direct = await fetch(presigned);
-    expect(new Uint8Array(await direct.arrayBuffer())).toEqual(content);
+test.each(["plain.mov", odd, "deep//double/slash"])("keeps and serves the key %s", async (name) => {
+  const key = `originals/acme/film/file0001/${name}`;
+  const content = bytes(1_000);
+  const etag = await put(key, content);
+  expect(await wasabi.head(key)).toEqual({ sizeBytes: 1_000, etag });
+  const { body, totalBytes } = await wasabi.getRange(key, { from: 10, to: 19, ifMatch: etag });
+  expect(totalBytes).toBe(1_000);
+  expect(new Uint8Array(await new Response(body).arrayBuffer())).toEqual(content.slice(10, 20));
 
-    const copyKey = `copies/${name}`;
-    const uploadId = await wasabi.createMultipart(copyKey);
-    const part = await wasabi.copyPart(copyKey, uploadId, { n: 1, from: 0, sizeBytes: 1_000, source: { key, etag } });
-    const copy = await wasabi.completeNew(copyKey, uploadId, [{ n: 1, etag: part }], { sizeBytes: 1_000, etag: null });
-    const copied = await wasabi.getRange(copyKey, { from: 0, to: 999, ifMatch: copy.etag });
-    expect(new Uint8Array(await new Response(copied.body).arrayBuffer())).toEqual(content);
-    await wasabi.remove(key);
-    await wasabi.remove(key);
-    expect(await wasabi.head(key)).toBeNull();
-  },
-);
+  const presigned = await wasabi.presignGet(key, 60);
+  expect(new URL(presigned).searchParams.get("X-Amz-Expires")).toBe("60");
+  const direct = await fetch(presigned);
+  expect(new Uint8Array(await direct.arrayBuffer())).toEqual(content);
+
+  const copyKey = `copies/${name}`;
+  const uploadId = await wasabi.createMultipart(copyKey);
+  const part = await wasabi.copyPart(copyKey, uploadId, { n: 1, from: 0, sizeBytes: 1_000, source: { key, etag } });
+  const copy = await wasabi.completeNew(copyKey, uploadId, [{ n: 1, etag: part }], { sizeBytes: 1_000, etag: null });
+  const copied = await wasabi.getRange(copyKey, { from: 0, to: 999, ifMatch: copy.etag });
+  expect(new Uint8Array(await new Response(copied.body).arrayBuffer())).toEqual(content);
+  await wasabi.remove(key);
+  await wasabi.remove(key);
+  expect(await wasabi.head(key)).toBeNull();
+});
 
 test("a missing object, another version and an impossible range are told apart", async () => {
   const key = "originals/acme/film/file0002/x.mov";
@@ -108,7 +109,9 @@ test("parts through the store and through presigned URLs become an object with t
   }
   await wasabi.completeMultipart(key, uploadId, parts);
   expect(await wasabi.head(key)).toEqual({ sizeBytes: 10 * mib + 77, etag: await multipartEtag(md5) });
-  await expect(wasabi.completeMultipart(key, uploadId, parts)).rejects.toMatchObject({ code: "UPLOAD_LOST" });
+  const again = expect(wasabi.completeMultipart(key, uploadId, parts));
+  // Ceph says yes to what is done.
+  await (isCeph ? again.resolves.toBeUndefined() : again.rejects.toMatchObject({ code: "UPLOAD_LOST" }));
 });
 
 test("aborting twice is done twice", async () => {
