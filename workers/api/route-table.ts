@@ -23,6 +23,7 @@ import { auditTrail, changeRetentionPolicy, retentionPolicy } from "./retention-
 import { jsonResponse, type Route, route } from "./route.ts";
 import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
 import { runnerAck, runnerPull, runnerRetry } from "./runner-message.ts";
+import { selfTest } from "./self-test.ts";
 import { assetStatus, feedStatus, issueTicket } from "./status-socket.ts";
 import { uploadWebhook } from "./upload-webhook.ts";
 
@@ -70,6 +71,7 @@ export const routes: readonly Route[] = [
   replayDeadLetters,
   discardDeadLetters,
   alerts,
+  selfTest,
   health,
   problemPage,
   route({

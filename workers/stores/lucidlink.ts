@@ -95,9 +95,34 @@ export async function removeFile(
   await answerOf(RemoveResult, await ask(config, "DELETE", `/v1/files?${query}`));
 }
 
-/** Also of one that is not well. @returns null when nothing that can be read is answered */
-export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth | null> {
+async function healthAnswer(config: LucidAgentConfig): Promise<{ health: AgentHealth | null; date: string | null }> {
   const response = await ask(config, "GET", "/healthz").catch(() => null);
   const parsed = AgentHealth.safeParse(response && (await jsonOf(response)));
-  return parsed.success ? parsed.data : null;
+  const dateMs = Date.parse(response?.headers.get("date") ?? "");
+  return {
+    health: parsed.success ? parsed.data : null,
+    date: Number.isNaN(dateMs) ? null : new Date(dateMs).toISOString(),
+  };
+}
+
+/** Also of one that is not well. @returns null when nothing that can be read is answered */
+export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth | null> {
+  return (await healthAnswer(config)).health;
+}
+
+export interface AgentLook {
+  health: AgentHealth | null;
+  /** By the agent's own clock. */
+  date: string | null;
+  /** Null when it did not answer. */
+  takesToken: boolean | null;
+}
+
+export async function lookAtAgent(config: LucidAgentConfig): Promise<AgentLook> {
+  const [answer, listed] = await Promise.all([
+    healthAnswer(config),
+    ask(config, "GET", "/v1/transfers?limit=1").catch(() => null),
+  ]);
+  await listed?.body?.cancel();
+  return { ...answer, takesToken: listed?.ok ?? null };
 }
