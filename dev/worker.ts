@@ -10,7 +10,7 @@ import { unstable_getMiniflareWorkerOptions as miniflareOptionsOf, unstable_read
 import { z } from "zod";
 import { bundleWorker } from "./bundle.ts";
 import { applyMigrations } from "./migration.ts";
-import { pullQueueWorker } from "./pull-queue.ts";
+import { listedQueues, pullQueueWorker } from "./pull-queue.ts";
 
 const Port = z.int().min(0).max(65535);
 
@@ -65,7 +65,10 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
             ...(config.faultToken === null ? {} : { FAULT_TOKEN: config.faultToken }),
           },
         },
-        await pullQueueWorker(config.pull),
+        await pullQueueWorker({
+          ...config.pull,
+          queues: listedQueues(wranglerConfig.queues, { script: name, pulled: config.pull.queueNames }),
+        }),
       ],
     }),
   );

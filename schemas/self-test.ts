@@ -24,6 +24,9 @@ export const SelfTestReport = z.object({
     wasabiRegion: z.string(),
     wasabiBucket: z.string(),
     wasabiAccessKeyId: z.string(),
+    cloudflareAccountId: z.string(),
+    /** By name, the ids of the queues that the worker pulls for runners. */
+    pulledQueueIds: z.record(z.string(), z.string()),
     lucidAgentUrl: z.string().nullable(),
     clockOffsetMs: z.number(),
   }),
@@ -41,13 +44,17 @@ export const SelfTestReport = z.object({
     .object({
       /** Null when nothing that can be read was answered. */
       health: AgentHealth.nullable(),
-      /** The answer's Date header; null when there was none. */
-      date: Time.nullable(),
+      /** Its clock (the answer's Date header) less the worker's; null when there was none. */
+      clockSkewMs: z.number().nullable(),
       /** Whether it takes the worker's token; null when it could not be asked. */
       takesToken: z.boolean().nullable(),
     })
     .nullable(),
   runner: z.object({
+    /** Those that wait for a job now; null when that could not be asked. */
+    waiting: z.int().nonnegative().nullable(),
+    /** Why the worker cannot pull the transcode queues; null while it can, or has not tried. */
+    pullTrouble: z.string().nullable(),
     /** Of the 1,000 assets that changed last: those that a runner encodes now. */
     encoding: z.int().nonnegative(),
     /** The last day on which the ledger has a runner's reads; null when it has none. */

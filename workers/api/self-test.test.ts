@@ -59,8 +59,8 @@ test("wrong keys fail every check, and no address is told", async () => {
 test("tells the migrations of its database, and that nobody answers as the agent", async () => {
   const found = await report(local);
   expect(found.database?.migrations[0]).toBe("0001_initial.sql");
-  expect(found.agent).toEqual({ health: null, date: null, takesToken: null });
-  expect(found.runner).toEqual({ encoding: 0, lastReadDay: null });
+  expect(found.agent).toEqual({ health: null, clockSkewMs: null, takesToken: null });
+  expect(found.runner).toEqual({ waiting: 0, pullTrouble: null, encoding: 0, lastReadDay: null });
   expect(Math.abs(Date.parse(found.at) - Date.now())).toBeLessThan(60_000);
 });
 

@@ -1,8 +1,9 @@
 /** The operator's self-test: the worker tries on itself what it needs of the world, and tells. `npm run doctor` calls it. */
+import { pullDoor } from "../../durable-objects/pull-door.ts";
 import { type SelfTestCheck, SelfTestReport } from "../../schemas/self-test.ts";
 import { Refusal } from "../problem.ts";
 import type { Config, Env } from "../stores/config.ts";
-import { databaseFacts, runnerFacts, selfTestName } from "../stores/deployment-fact.ts";
+import { databaseFacts, encodingFacts, selfTestName } from "../stores/deployment-fact.ts";
 import { type AgentLook, lookAtAgent } from "../stores/lucidlink.ts";
 import { beginSweep } from "../stores/stray-upload.ts";
 import { testWasabi } from "../stores/wasabi-self-test.ts";
@@ -24,7 +25,7 @@ export const selfTest = route({
       testWasabi(config.wasabi, { forgiving: config.environment === "local" }),
       databaseFacts(env.CATALOGUE),
       config.lucidAgent === null ? null : lookAtAgent(config.lucidAgent),
-      runnerFacts(env.CATALOGUE),
+      runnerFacts(env),
     ]);
     return reply(200, reportOf({ env, config }, { checks, database, agent, runner }));
   },
@@ -43,11 +44,21 @@ async function takeTurn(env: Env, nowMs: number): Promise<void> {
   });
 }
 
+async function runnerFacts(env: Env): Promise<SelfTestReport["runner"]> {
+  const [pull, encoding] = await Promise.all([
+    pullDoor(env.PULL)
+      .look()
+      .catch(() => null),
+    encodingFacts(env.CATALOGUE),
+  ]);
+  return { waiting: pull?.waiting ?? null, pullTrouble: pull?.trouble ?? null, ...encoding };
+}
+
 function reportOf(
   { env, config }: { env: Env; config: Config },
   found: { checks: SelfTestCheck[]; agent: AgentLook | null } & Pick<SelfTestReport, "database" | "runner">,
 ): SelfTestReport {
-  const { wasabi, lucidAgent, environment, publicUrl } = config;
+  const { wasabi, pull, lucidAgent, environment, publicUrl } = config;
   return {
     // The clock as it is now, not as the request began: it is compared with others.
     at: new Date().toISOString(),
@@ -58,6 +69,8 @@ function reportOf(
       wasabiRegion: wasabi.region,
       wasabiBucket: wasabi.bucket,
       wasabiAccessKeyId: wasabi.accessKeyId,
+      cloudflareAccountId: pull.accountId,
+      pulledQueueIds: pull.queueIds,
       lucidAgentUrl: lucidAgent?.url ?? null,
       clockOffsetMs: Number(env.CLOCK_OFFSET_MS) || 0,
     },

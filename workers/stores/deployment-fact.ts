@@ -35,7 +35,9 @@ SELECT count(*) AS value FROM (SELECT state FROM assets ORDER BY updated_at DESC
 WHERE state = 'transcoding'`;
 
 /** What the catalogue cannot tell is nothing. */
-export async function runnerFacts(database: D1Database): Promise<SelfTestReport["runner"]> {
+export async function encodingFacts(
+  database: D1Database,
+): Promise<Pick<SelfTestReport["runner"], "encoding" | "lastReadDay">> {
   const [encoding, lastReadDay] = await Promise.all([
     column(database, encodingNow).catch(() => 0),
     column(database, "SELECT max(day) AS value FROM source_reads").catch(() => null),

@@ -95,14 +95,11 @@ export async function removeFile(
   await answerOf(RemoveResult, await ask(config, "DELETE", `/v1/files?${query}`));
 }
 
-async function healthAnswer(config: LucidAgentConfig): Promise<{ health: AgentHealth | null; date: string | null }> {
+async function healthAnswer(config: LucidAgentConfig): Promise<Omit<AgentLook, "takesToken">> {
   const response = await ask(config, "GET", "/healthz").catch(() => null);
+  const skewMs = Date.parse(response?.headers.get("date") ?? "") - Date.now();
   const parsed = AgentHealth.safeParse(response && (await jsonOf(response)));
-  const dateMs = Date.parse(response?.headers.get("date") ?? "");
-  return {
-    health: parsed.success ? parsed.data : null,
-    date: Number.isNaN(dateMs) ? null : new Date(dateMs).toISOString(),
-  };
+  return { health: parsed.success ? parsed.data : null, clockSkewMs: Number.isNaN(skewMs) ? null : skewMs };
 }
 
 /** Also of one that is not well. @returns null when nothing that can be read is answered */
@@ -112,8 +109,8 @@ export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth
 
 export interface AgentLook {
   health: AgentHealth | null;
-  /** By the agent's own clock. */
-  date: string | null;
+  /** The agent's clock less the worker's. */
+  clockSkewMs: number | null;
   /** Null when it did not answer. */
   takesToken: boolean | null;
 }
