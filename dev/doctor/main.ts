@@ -26,7 +26,7 @@ Usage: ${command} --env FILE      a real one: docs/examples/doctor.env names wha
   --help
 
 Nothing that exists is touched. It opens multipart uploads below originals/.doctor/ and proxies/.doctor/ and aborts them,
-and the worker's self-test replaces four objects of 4 KiB below proxies/.self-test/.
+and the worker's self-test replaces three objects of 4 KiB below proxies/.self-test/.
 
 Each check is ok (✓), failed (✗) or not checkable (?): the store cannot tell, or FILE lacks what is needed to ask.
 Exit code: 0 nothing failed, 1 something did, 2 called wrongly.
