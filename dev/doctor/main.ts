@@ -25,8 +25,8 @@ Usage: ${command} --env FILE      a real one: docs/examples/doctor.env names wha
   --json    the findings as one JSON document
   --help
 
-Nothing that exists is touched. It opens multipart uploads below originals/.doctor/ and proxies/.doctor/ and aborts them,
-and the worker's self-test replaces three objects of 4 KiB below proxies/.self-test/.
+Nothing that exists is touched. It opens multipart uploads below originals/.doctor/ and proxies/.doctor/ and aborts
+them, and the worker's self-test replaces three objects of 4 KiB below proxies/.self-test/.
 
 Each check is ok (✓), failed (✗) or not checkable (?): the store cannot tell, or FILE lacks what is needed to ask.
 Exit code: 0 nothing failed, 1 something did, 2 called wrongly.
@@ -48,7 +48,7 @@ function parseOptions() {
 }
 
 async function settingsFor({ env, data = ".stack" }: { env?: string | undefined; data?: string | undefined }) {
-  if (env !== undefined) return await readSettings(resolve(env));
+  if (env !== undefined) return await readSettings(env);
   const file = await readStackFile(resolve(data));
   if (file === null || Object.keys(file.pids).length === 0) {
     throw new SettingsError(`no stack runs on ${data}; name a deployment with --env FILE, or npm start`);
@@ -68,7 +68,7 @@ try {
   settings = await settingsFor(values);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
-  misuse(command, `${error.message}.`);
+  misuse(command, values.env === undefined ? `${error.message}.` : `--env ${values.env}: ${error.message}.`);
 }
 const migrationFiles = (await readdir(fileURLToPath(new URL("../../migrations", import.meta.url)))).filter((name) =>
   name.endsWith(".sql"),

@@ -95,7 +95,7 @@ export function settingsOf(text: string): DoctorSettings {
 /** @throws SettingsError */
 export async function readSettings(path: string): Promise<DoctorSettings> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new SettingsError(`${path} cannot be read (${error.code ?? error.name})`);
+    throw new SettingsError(`cannot be read (${error.code ?? error.name})`);
   });
   return settingsOf(text);
 }
