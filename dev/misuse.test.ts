@@ -21,6 +21,7 @@ function run(entry: string, ...args: string[]): Promise<{ code: number; stdout: 
 const commands: [entry: string, wrong: string[], hint: string][] = [
   ["dev/start.ts", ["--port", "99999"], "See npm start -- --help"],
   ["dev/demo.ts", ["--client", "Not A Slug"], "See npm run demo -- --help"],
+  ["dev/doctor/main.ts", ["--env", "no-such-file"], "See npm run doctor -- --help"],
   ["dev/faults.ts", ["--runs", "none"], "See npm run faults -- --help"],
   ["dev/render-segments.ts", ["--segments", "many", "file-id-0001"], "See npm run render-segments -- --help"],
   ["bench/main.ts", ["delivery", "--runs", "0"], "See npm run bench -- delivery --help"],

@@ -1,7 +1,7 @@
 /**
  * Dev only: the wire format of Cloudflare's Queues pull API over local queues. As their push consumer it stores every
  * message in a SQLite object, one per queue; the worker pulls and acks them as in production. What is delivered too often goes
- * to the queue's dead-letter queue.
+ * to the queue's dead-letter queue. It also lists the stack's queues, as Cloudflare's API does.
  */
 import { DurableObject } from "cloudflare:workers";
 import { z } from "zod";
@@ -10,6 +10,8 @@ export type PullQueueEnv = {
   QUEUE: DurableObjectNamespace<PullQueue>;
   /** Of each queue, its dead-letter queue's binding. */
   DEAD_LETTERS: Record<string, string>;
+  /** As the API lists them. */
+  QUEUES: unknown[];
   PULL_TOKEN: string;
   MAX_RETRIES: number;
 };
@@ -192,10 +194,18 @@ async function hasToken(request: Request, token: string): Promise<boolean> {
   return a !== undefined && b !== undefined && crypto.subtle.timingSafeEqual(a, b);
 }
 
+const listRoute = /^\/client\/v4\/accounts\/[^/]+\/queues$/;
 const route = /^\/client\/v4\/accounts\/[^/]+\/queues\/([^/]+)\/messages\/(pull|ack)$/;
+
+async function listQueues(request: Request, env: PullQueueEnv): Promise<Response> {
+  if (request.method !== "GET") return refuse(405, 10001, "Method not allowed");
+  if (!(await hasToken(request, env.PULL_TOKEN))) return refuse(403, 10000, "Authentication error");
+  return envelope(200, env.QUEUES);
+}
 
 export default {
   async fetch(request, env): Promise<Response> {
+    if (listRoute.test(new URL(request.url).pathname)) return await listQueues(request, env);
     const [, queueName = "", operation] = route.exec(new URL(request.url).pathname) ?? [];
     if (operation === undefined) return refuse(404, 7003, "No route for that URI");
     if (request.method !== "POST") return refuse(405, 10001, "Method not allowed");

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { localAccountId, pullApiUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
+import { listedQueues, localAccountId, pullApiUrl, pullQueueWorker, pullQueueWorkerName } from "./pull-queue.ts";
 
 const token = "a-token-of-runners";
 let miniflare: Miniflare;
@@ -14,6 +14,10 @@ beforeAll(async () => {
     token,
     queueNames: ["transcode", "transcode-rush"],
     maxRetries: 3,
+    queues: listedQueues(
+      { producers: [{ queue: "transcode" }, { queue: "lonely" }], consumers: [{ queue: "transcode-dead" }] },
+      { script: "main", pulled: ["transcode"] },
+    ),
   });
   miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -165,4 +169,18 @@ test("a malformed request is an error envelope", async () => {
   const { status, envelope } = await call("pull", { batch_size: 0 });
   expect(status).toBe(400);
   expect(envelope).toMatchObject({ success: false, errors: [{ code: 10026 }] });
+});
+
+test("lists the stack's queues as Cloudflare's API does, to whoever shows the token", async () => {
+  const url = base.replace("/transcode/messages", "?page=1");
+  expect((await fetch(url)).status).toBe(403);
+  const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  expect(await response.json()).toMatchObject({
+    success: true,
+    result: [
+      { queue_name: "transcode", consumers: [{ type: "http_pull", dead_letter_queue: "transcode-dead" }] },
+      { queue_name: "lonely", consumers: [] },
+      { queue_name: "transcode-dead", consumers: [{ type: "worker", script: "main" }] },
+    ],
+  });
 });

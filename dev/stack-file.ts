@@ -13,6 +13,8 @@ export const StackFile = z.object({
     secretAccessKey: z.string(),
   }),
   lucidlink: z.object({ url: z.url(), root: z.string(), token: z.string() }),
+  /** Cloudflare's API, as far as it tells of the queues. */
+  queues: z.object({ apiUrl: z.url(), accountId: z.string(), token: z.string() }).optional(),
   webhookSecret: z.string(),
   /** Where the application's database is told, and the file its receiver appends to. */
   appWebhook: z.object({ url: z.url(), secret: z.string(), file: z.string() }).optional(),

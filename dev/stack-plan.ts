@@ -57,6 +57,7 @@ export function stackFileOf(shape: StackShape, pids: Record<string, number>): St
       root: join(shape.dataDirectory, "lucidlink"),
       token: secrets.lucidAgentToken,
     },
+    queues: { apiUrl: pullApiUrl(ports.pull), accountId: localAccountId, token: secrets.pullToken },
     webhookSecret: secrets.uploadWebhookSecret,
     appWebhook: {
       url: appWebhookUrl(ports.appWebhook),

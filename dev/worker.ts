@@ -12,7 +12,7 @@ import { z } from "zod";
 import { bundleWorker } from "./bundle.ts";
 import { applyMigrations } from "./migration.ts";
 import { platformCacheName, platformCacheWorker } from "./platform-cache.ts";
-import { pullQueueWorker } from "./pull-queue.ts";
+import { listedQueues, pullQueueWorker } from "./pull-queue.ts";
 
 const Port = z.int().min(0).max(65535);
 
@@ -70,7 +70,10 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
           },
         },
         await platformCacheWorker(),
-        await pullQueueWorker(config.pull),
+        await pullQueueWorker({
+          ...config.pull,
+          queues: listedQueues(wranglerConfig.queues, { script: name, pulled: config.pull.queueNames }),
+        }),
       ],
     }),
   );

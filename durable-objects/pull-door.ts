@@ -4,6 +4,8 @@ import { z } from "zod";
 export interface PullDoor {
   /** `/pull?waitMs=&rushOnly=`. 200: a PullAnswer, after spaces for as long as it waits; 503: a PullRefusal. */
   fetch(request: Request): Promise<Response>;
+  /** Who waits now, and what keeps the queues from being looked at. */
+  look(): Promise<{ waiting: number; trouble: string | null }>;
 }
 
 export const PullRefusal = z.object({ detail: z.string(), retryAfterMs: z.int().nonnegative() });

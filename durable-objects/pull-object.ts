@@ -62,6 +62,10 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     return waiter.response;
   }
 
+  async look(): Promise<{ waiting: number; trouble: string | null }> {
+    return { waiting: this.#present().length, trouble: this.#trouble?.refusal ?? null };
+  }
+
   async #lookWhileWaitedFor(): Promise<void> {
     this.#isLooking = true;
     try {

@@ -7,6 +7,7 @@ import type { ProblemBody } from "../schemas/api.ts";
 import { type FailureCode, failureFacts } from "../schemas/failure.ts";
 import { type FieldError, firstOfEachPath, inBrief, issueSentence } from "../schemas/issue-sentence.ts";
 import { log } from "./log.ts";
+import { ConfigError } from "./stores/config.ts";
 import { StoreFailure } from "./stores/store-failure.ts";
 
 /** The codes that a door may answer with, and the status of each. */
@@ -108,6 +109,8 @@ function refusalOf(thrown: unknown): Refusal {
     const code = thrown.code === "WASABI_UNAVAILABLE" ? thrown.code : "UNAVAILABLE";
     return new Refusal(code, `${failureFacts[thrown.code].title}. Try again shortly.`, { cause: thrown });
   }
+  // Nobody can sign in to a worker without valid settings: whoever deploys it learns their names here, and no value.
+  if (thrown instanceof ConfigError) return new Refusal("INTERNAL", thrown.message, { cause: thrown });
   if (isPassing(thrown)) return new Refusal("UNAVAILABLE", "The asset is busy. Try again shortly.", { cause: thrown });
   return new Refusal("INTERNAL", "The request could not be carried out. It has been logged under this request id.");
 }

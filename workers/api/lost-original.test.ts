@@ -41,7 +41,7 @@ async function archived() {
   const ask = (json: object = {}, with_ = here) =>
     call(`/v1/assets/${fileId}/original/access`, { method: "POST", token: render, json, env: with_ });
   const asset = async () => (await (await call(`/v1/assets/${fileId}`, { token: admin })).json()) as Asset;
-  const publish = async () => publishWithAlerts(env, await asset());
+  const publish = async () => publishWithAlerts(env, [await asset()]);
   return { fileId, key, etag, sizeBytes, door, tell, ask, asset, publish };
 }
 

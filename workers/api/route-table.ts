@@ -25,6 +25,7 @@ import { revokedTokens, revokeTokens } from "./revoked-token.ts";
 import { jsonResponse, type Route, route } from "./route.ts";
 import { runnerParts, runnerSocket, runnerSource } from "./runner-job.ts";
 import { runnerAck, runnerPull, runnerRetry } from "./runner-message.ts";
+import { selfTest } from "./self-test.ts";
 import { assetStatus, feedStatus, issueTicket } from "./status-socket.ts";
 import { uploadWebhook } from "./upload-webhook.ts";
 
@@ -75,6 +76,7 @@ export const routes: readonly Route[] = [
   catalogueLag,
   revokeTokens,
   revokedTokens,
+  selfTest,
   health,
   problemPage,
   route({

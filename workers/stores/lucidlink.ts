@@ -95,9 +95,31 @@ export async function removeFile(
   await answerOf(RemoveResult, await ask(config, "DELETE", `/v1/files?${query}`));
 }
 
+async function healthAnswer(config: LucidAgentConfig): Promise<Omit<AgentLook, "takesToken">> {
+  const response = await ask(config, "GET", "/healthz").catch(() => null);
+  const skewMs = Date.parse(response?.headers.get("date") ?? "") - Date.now();
+  const parsed = AgentHealth.safeParse(response && (await jsonOf(response)));
+  return { health: parsed.success ? parsed.data : null, clockSkewMs: Number.isNaN(skewMs) ? null : skewMs };
+}
+
 /** Also of one that is not well. @returns null when nothing that can be read is answered */
 export async function agentHealth(config: LucidAgentConfig): Promise<AgentHealth | null> {
-  const response = await ask(config, "GET", "/healthz").catch(() => null);
-  const parsed = AgentHealth.safeParse(response && (await jsonOf(response)));
-  return parsed.success ? parsed.data : null;
+  return (await healthAnswer(config)).health;
+}
+
+export interface AgentLook {
+  health: AgentHealth | null;
+  /** The agent's clock less the worker's. */
+  clockSkewMs: number | null;
+  /** Null when it did not answer. */
+  takesToken: boolean | null;
+}
+
+export async function lookAtAgent(config: LucidAgentConfig): Promise<AgentLook> {
+  const [answer, listed] = await Promise.all([
+    healthAnswer(config),
+    ask(config, "GET", "/v1/transfers?limit=1").catch(() => null),
+  ]);
+  await listed?.body?.cancel();
+  return { ...answer, takesToken: listed?.ok ?? null };
 }

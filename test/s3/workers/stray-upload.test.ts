@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { originalKey } from "../../../schemas/key.ts";
 import { sweepStrayUploads } from "../../../workers/cron/stray-upload.ts";
-import { publishAsset } from "../../../workers/stores/catalogue.ts";
+import { publishAssets } from "../../../workers/stores/catalogue.ts";
 import { listAlerts } from "../../../workers/stores/incident.ts";
 import { env, newUpload } from "../../door-worker.ts";
 import { bodyOf, content, openPipeline, wasabi } from "../../pipeline-worker.ts";
@@ -17,7 +17,7 @@ async function archived(fileName: string): Promise<string> {
   const pipeline = await openPipeline(upload.fileId);
   await wasabi.put(key, bodyOf(bytes), { sizeBytes: bytes.length, contentType: "video/quicktime" });
   await pipeline.notice(upload);
-  await publishAsset(env.CATALOGUE, await pipeline.drive(({ state }) => state === "archived"));
+  await publishAssets(env.CATALOGUE, [await pipeline.drive(({ state }) => state === "archived")]);
   return key;
 }
 
