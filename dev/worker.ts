@@ -32,7 +32,12 @@ export type WorkerConfig = z.infer<typeof WorkerConfig>;
 
 const faultWorker = fileURLToPath(new URL("fault-worker.ts", import.meta.url));
 
-export type RunningWorker = { url: URL; dispose(): Promise<void> };
+export type RunningWorker = {
+  url: URL;
+  /** By its binding. */
+  send(queue: string, message: unknown): Promise<void>;
+  dispose(): Promise<void>;
+};
 
 export async function startWorker(config: WorkerConfig): Promise<RunningWorker> {
   const wranglerConfig = readConfig({ config: config.configPath });
@@ -78,6 +83,9 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
   const crons = (wranglerConfig.triggers.crons ?? []).map((cron: string) => fireCron(miniflare, name, cron));
   return {
     url,
+    async send(queue, message) {
+      await (await miniflare.getQueueProducer(queue, name)).send(message, { contentType: "json" });
+    },
     async dispose() {
       for (const cron of crons) cron.stop();
       await miniflare.dispose();

@@ -11,7 +11,7 @@ import { retryAfterMs, StoreFailure } from "./store-failure.ts";
 
 /** A claim takes seconds; after this another runner may have the message. */
 const visibilityTimeoutMs = 60_000;
-const timeoutMs = 15_000;
+const timeoutMs = 10_000;
 /** A hundred messages of 128 KB are more, but these have a few hundred bytes. */
 const longestAnswer = 4 * 1024 * 1024;
 export const mostMessagesAtOnce = 100;
