@@ -234,6 +234,11 @@ test("a message that is no job goes to no runner: it is given back, and ends as 
   await expect.poll(() => retries().map((retry) => retry.delay_seconds)).toContain(60);
 });
 
+const cutting: Misbehaviour = (_call, response) => {
+  response.destroy();
+  return true;
+};
+
 const refusing =
   (status: number, body = "{}", headers = {}): Misbehaviour =>
   (_call, response) => {
@@ -247,7 +252,7 @@ test.each([
   ["401", refusing(401), /check QUEUES_TOKEN/],
   ["404", refusing(404), /check CLOUDFLARE_ACCOUNT_ID, TRANSCODE_(RUSH_)?QUEUE_ID/],
   ["garbage", refusing(200, "not json"), /cannot be read/],
-  ["a cut connection", (_call: Call, response: ServerResponse) => response.destroy() && true, /did not answer/],
+  ["a cut connection", cutting, /did not answer/],
 ] as const)("the queues' API answers %s: 503 with the reason, and a pause for all", async (_name, how, says) => {
   misbehave = how;
   const refused = await post("pull", { waitSeconds: 25 });

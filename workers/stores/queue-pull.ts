@@ -66,9 +66,10 @@ function refusalOf({ status, headers }: Response, text: string, queue: PulledQue
     401: "check QUEUES_TOKEN",
     403: "check QUEUES_TOKEN: it needs Queues, Read and Write, of CLOUDFLARE_ACCOUNT_ID",
     404: `check CLOUDFLARE_ACCOUNT_ID, ${settingOf[queue]} and that the queue has an HTTP pull consumer`,
+    409: "check that its delivery is not paused (wrangler queues resume-delivery)",
     405: "check that the queue has an HTTP pull consumer",
   };
-  const passing = status >= 500 || status === 408 || status === 425 || status === 429;
+  const passing = status >= 500 || status === 408 || status === 409 || status === 425 || status === 429;
   return new StoreFailure(codeOf("silence", "queue"), `${told}: ${advice[status] ?? "it is asked again"}.`, {
     retryable: passing,
     retryAfterMs: retryAfterMs(headers, Date.now()),
