@@ -130,7 +130,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     this.#trouble = null;
     const nowMs = Date.now();
     for (const waiter of left) {
-      if (nowMs < waiter.untilMs) waiter.keepWaiting();
+      if (nowMs < waiter.untilMs) waiter.keepWaiting(nowMs);
       else if (this.#waiters.delete(waiter)) await waiter.give({ pulled: null });
     }
     if (this.#hasAlert !== false) await this.#settleAlert(null);
