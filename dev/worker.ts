@@ -50,7 +50,7 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: "127.0.0.1",
-      port: config.port,
+      port: 0,
       cf: false,
       log: new Log(LogLevel.WARN),
       logRequests: false,
@@ -64,6 +64,8 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
           ...(await bundleWorker(config.faultToken === null ? main : faultWorker, define)),
           name,
           modules: true,
+          // Past Miniflare's own entry, which does not always tell the worker that a client has hung up.
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: config.port }],
           bindings: {
             ...(options.bindings as Record<string, Json> | undefined),
             ...config.bindings,
@@ -74,7 +76,8 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
       ],
     }),
   );
-  const url = await miniflare.ready;
+  await miniflare.ready;
+  const url = await miniflare.unsafeGetDirectURL(name);
   for (const database of wranglerConfig.d1_databases) {
     const directory = resolve(dirname(config.configPath), database.migrations_dir ?? "migrations");
     const applied = await applyMigrations(await miniflare.getD1Database(database.binding, name), directory);
