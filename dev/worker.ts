@@ -34,7 +34,12 @@ export type WorkerConfig = z.infer<typeof WorkerConfig>;
 
 const faultWorker = fileURLToPath(new URL("fault-worker.ts", import.meta.url));
 
-export type RunningWorker = { url: URL; dispose(): Promise<void> };
+export type RunningWorker = {
+  url: URL;
+  /** By its binding. */
+  send(queue: string, message: unknown): Promise<void>;
+  dispose(): Promise<void>;
+};
 
 export async function startWorker(config: WorkerConfig): Promise<RunningWorker> {
   const wranglerConfig = readConfig({ config: config.configPath });
@@ -47,7 +52,7 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: "127.0.0.1",
-      port: config.port,
+      port: 0,
       cf: false,
       log: new Log(LogLevel.WARN),
       logRequests: false,
@@ -63,6 +68,8 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
           name,
           modules: true,
           outboundService: platformCacheName,
+          // Past Miniflare's own entry, which does not always tell the worker that a client has hung up.
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: config.port }],
           bindings: {
             ...(options.bindings as Record<string, Json> | undefined),
             ...config.bindings,
@@ -77,7 +84,8 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
       ],
     }),
   );
-  const url = await miniflare.ready;
+  await miniflare.ready;
+  const url = await miniflare.unsafeGetDirectURL(name);
   for (const database of wranglerConfig.d1_databases) {
     const directory = resolve(dirname(config.configPath), database.migrations_dir ?? "migrations");
     const applied = await applyMigrations(await miniflare.getD1Database(database.binding, name), directory);
@@ -86,6 +94,9 @@ export async function startWorker(config: WorkerConfig): Promise<RunningWorker> 
   const crons = (wranglerConfig.triggers.crons ?? []).map((cron: string) => fireCron(miniflare, cron));
   return {
     url,
+    async send(queue, message) {
+      await (await miniflare.getQueueProducer(queue, name)).send(message, { contentType: "json" });
+    },
     async dispose() {
       for (const cron of crons) cron.stop();
       await miniflare.dispose();

@@ -5,6 +5,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { z } from "zod";
+import { longOutageMs } from "../schemas/failure-policy.ts";
 import { PulledQueue } from "../schemas/runner-protocol.ts";
 import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
@@ -43,7 +44,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
   #lastLookMs = 0;
   /** Looks in a row that found nothing. */
   #empty = 0;
-  #trouble: { refusal: string; untilMs: number; inARow: number } | null = null;
+  #trouble: { refusal: string; sinceMs: number; untilMs: number; inARow: number } | null = null;
   /** null: not known since this object started. */
   #hasAlert: boolean | null = null;
   #wake: () => void = () => undefined;
@@ -133,7 +134,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     this.#trouble = null;
     const nowMs = Date.now();
     for (const waiter of left) {
-      if (nowMs < waiter.untilMs) waiter.keepWaiting();
+      if (nowMs < waiter.untilMs) waiter.keepWaiting(nowMs);
       else if (this.#waiters.delete(waiter)) await waiter.give({ pulled: null });
     }
     if (this.#hasAlert !== false) await this.#settleAlert(null);
@@ -144,12 +145,15 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     const pauseMs = doubled(troublePauseMs.first, inARow, troublePauseMs.longest);
     const retryAfterMs = Math.max(pauseMs, failure.retryAfterMs ?? 0);
     const refusal: PullRefusal = { detail: failure.message, retryAfterMs };
-    this.#trouble = { refusal: failure.message, untilMs: Date.now() + retryAfterMs, inARow: inARow + 1 };
+    const nowMs = Date.now();
+    const sinceMs = this.#trouble?.sinceMs ?? nowMs;
+    this.#trouble = { refusal: failure.message, sinceMs, untilMs: nowMs + retryAfterMs, inARow: inARow + 1 };
     for (const waiter of left) {
       this.#waiters.delete(waiter);
       await waiter.refuse(refusal);
     }
-    if (!failure.retryable && this.#hasAlert !== true) await this.#settleAlert(failure.message);
+    const needsSomebody = !failure.retryable || nowMs - sinceMs >= longOutageMs;
+    if (needsSomebody && this.#hasAlert !== true) await this.#settleAlert(failure.message);
   }
 
   /** @param message null: its cause is no more */

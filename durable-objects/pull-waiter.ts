@@ -6,8 +6,11 @@ import type { PullAnswer, PulledQueue } from "../schemas/runner-protocol.ts";
 import { within } from "../workers/stores/deadline.ts";
 import type { PullRefusal } from "./pull-door.ts";
 
-/** Small writes: whoever does not take one for so long is not there. */
-const writeLimitMs = 5_000;
+/**
+ * Small writes: whoever does not take one for so long is not there. A connection that ends just as the answer begins does
+ * not fail a write, and leaves it pending.
+ */
+const writeLimitMs = 2_000;
 const utf8 = new TextEncoder();
 const space = utf8.encode(" ");
 
@@ -20,7 +23,7 @@ export class PullWaiter {
   readonly #rushOnly: boolean;
   readonly #answer: (response: Response) => void;
   #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
-  #isWriting = false;
+  #writingSinceMs: number | null = null;
   #hasLeft = false;
 
   constructor(nowMs: number, { waitMs, rushOnly }: { waitMs: number; rushOnly: boolean }) {
@@ -40,25 +43,37 @@ export class PullWaiter {
     return queue === "transcode-rush" || !this.#rushOnly;
   }
 
-  keepWaiting(): void {
-    if (this.#writer === null) {
-      const { readable, writable } = new IdentityTransformStream();
-      this.#writer = writable.getWriter();
-      this.#writer.closed.catch(() => {
-        this.#hasLeft = true;
-      });
-      this.#answer(new Response(readable));
+  keepWaiting(nowMs: number): void {
+    if (this.#writingSinceMs !== null) {
+      if (nowMs - this.#writingSinceMs >= writeLimitMs) this.#leave();
+      return;
     }
-    if (this.#isWriting) return;
-    this.#isWriting = true;
+    this.#writer ??= this.#begin();
+    this.#writingSinceMs = nowMs;
     this.#writer.write(space).then(
       () => {
-        this.#isWriting = false;
+        this.#writingSinceMs = null;
       },
       () => {
         this.#hasLeft = true;
       },
     );
+  }
+
+  #begin(): WritableStreamDefaultWriter<Uint8Array> {
+    const { readable, writable } = new IdentityTransformStream();
+    const writer = writable.getWriter();
+    writer.closed.catch(() => {
+      this.#hasLeft = true;
+    });
+    this.#answer(new Response(readable));
+    return writer;
+  }
+
+  /** Who is there after all finds its answer broken off, and asks again. */
+  #leave(): void {
+    this.#hasLeft = true;
+    this.#writer?.abort(new Error("the answer was not taken")).catch(() => undefined);
   }
 
   /** @returns false when it has left, as far as can be seen */
@@ -74,9 +89,8 @@ export class PullWaiter {
       await within(writer.write(utf8.encode(text)), writeLimitMs, () => new Error("the answer was not taken"));
       await within(writer.close(), writeLimitMs, () => new Error("the answer was not taken"));
       return true;
-    } catch (error) {
-      this.#hasLeft = true;
-      await writer.abort(error).catch(() => undefined);
+    } catch {
+      this.#leave();
       return false;
     }
   }

@@ -47,7 +47,7 @@ test("a minted token carries the claims that the API asks for", async () => {
 });
 
 test("the secrets that are made for a deployment are ones that the worker takes", async () => {
-  const keys = { WASABI_ACCESS_KEY_ID: "key", WASABI_SECRET_ACCESS_KEY: "secret" };
+  const keys = { WASABI_ACCESS_KEY_ID: "key", WASABI_SECRET_ACCESS_KEY: "secret", QUEUES_TOKEN: "queues" };
   const { stdout } = await run(process.execPath, [example("make-secrets.mjs")], { env: { ...process.env, ...keys } });
   const vars = {
     ENVIRONMENT: "production",
@@ -55,6 +55,10 @@ test("the secrets that are made for a deployment are ones that the worker takes"
     WASABI_ENDPOINT: "https://s3.example.com",
     WASABI_REGION: "eu-central-1",
     WASABI_BUCKET: "motion-mavericks",
+    QUEUES_API_URL: "https://api.cloudflare.com/client/v4",
+    CLOUDFLARE_ACCOUNT_ID: "account",
+    TRANSCODE_QUEUE_ID: "queue",
+    TRANSCODE_RUSH_QUEUE_ID: "rush-queue",
     LUCID_AGENT_URL: "",
     APP_WEBHOOK_URL: "",
     POLICY: "{}",

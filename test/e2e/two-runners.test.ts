@@ -3,6 +3,7 @@
  * runners are killed, nothing is made twice and nothing is left over.
  */
 import { chmod } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { compositeSha256 } from "../../dev/composite-checksum.ts";
@@ -160,9 +161,10 @@ test("SIGTERM gives a job back, and another runner that waits takes it before an
   await expectMadeOnce(fileId);
 });
 
-/** One that probes, and does not encode. */
-async function brokenFfmpeg(): Promise<string> {
-  const script = '#!/bin/sh\ncase "$*" in *filter_complex*) exit 1;; esac\nexec ffmpeg "$@"\n';
+/** One that probes, and does not encode: it fails, once `isDue` is there. */
+async function brokenFfmpeg(isDue = "/"): Promise<string> {
+  const fails = `while [ ! -e '${isDue}' ]; do sleep 0.1; done; exit 1`;
+  const script = `#!/bin/sh\ncase "$*" in *filter_complex*) ${fails};; esac\nexec ffmpeg "$@"\n`;
   const broken = await clips.write("ffmpeg.sh", script);
   await chmod(broken, 0o755);
   return broken;
@@ -183,20 +185,16 @@ test("a runner whose ffmpeg is broken stops after three assets, and a good one m
 });
 
 test("an asset that failed on a bad runner goes to a good one that idles, and not to the bad one again", async () => {
-  const bad = await start("bad", [], { FFMPEG_PATH: await brokenFfmpeg() });
-  const good = await start("good");
-  for (const runner of [bad, good]) {
-    await eventually({ what: "two runners", timeoutMs: stepTimeoutMs }, () =>
-      runner.lines.some(({ msg }) => msg.startsWith("runner ready")),
-    );
-  }
-  // Held, so that the bad one is the first.
-  good.signal("SIGSTOP");
+  const isDue = join(clips.path, "good-is-ready");
+  const bad = await start("bad", [], { FFMPEG_PATH: await brokenFfmpeg(isDue) });
   const fileId = await ingest(filmOf(0));
-  await eventually({ what: "its failure", timeoutMs: stepTimeoutMs, everyMs: 20 }, () =>
-    bad.lines.some((line) => line.msg === "job failed" && line.fileId === fileId),
+  // The bad one is the first, and fails only when the good one idles.
+  await eventually({ what: "its claim", timeoutMs: stepTimeoutMs, everyMs: 20 }, () => bad.busyWith().includes(fileId));
+  const good = await start("good");
+  await eventually({ what: "a good runner", timeoutMs: stepTimeoutMs }, () =>
+    good.lines.some(({ msg }) => msg.startsWith("runner ready")),
   );
-  good.signal("SIGCONT");
+  await clips.write("good-is-ready", "");
   await client.followTo(fileId, "distributed", healTimeoutMs);
   expect((await claimsOf(fileId)).map(({ by }) => by)).toEqual(["runner:bad", "runner:good"]);
   await expectMadeOnce(fileId);

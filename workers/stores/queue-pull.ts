@@ -11,7 +11,7 @@ import { retryAfterMs, StoreFailure } from "./store-failure.ts";
 
 /** A claim takes seconds; after this another runner may have the message. */
 const visibilityTimeoutMs = 60_000;
-const timeoutMs = 15_000;
+const timeoutMs = 10_000;
 /** A hundred messages of 128 KB are more, but these have a few hundred bytes. */
 const longestAnswer = 4 * 1024 * 1024;
 export const mostMessagesAtOnce = 100;
@@ -66,9 +66,10 @@ function refusalOf({ status, headers }: Response, text: string, queue: PulledQue
     401: "check QUEUES_TOKEN",
     403: "check QUEUES_TOKEN: it needs Queues, Read and Write, of CLOUDFLARE_ACCOUNT_ID",
     404: `check CLOUDFLARE_ACCOUNT_ID, ${settingOf[queue]} and that the queue has an HTTP pull consumer`,
+    409: "check that its delivery is not paused (wrangler queues resume-delivery)",
     405: "check that the queue has an HTTP pull consumer",
   };
-  const passing = status >= 500 || status === 408 || status === 425 || status === 429;
+  const passing = status >= 500 || status === 408 || status === 409 || status === 425 || status === 429;
   return new StoreFailure(codeOf("silence", "queue"), `${told}: ${advice[status] ?? "it is asked again"}.`, {
     retryable: passing,
     retryAfterMs: retryAfterMs(headers, Date.now()),
