@@ -4,6 +4,7 @@ import { UploadAccepted, UploadWebhook } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import type { UploadDeclaration } from "../../schemas/event.ts";
 import { parseOriginalKey } from "../../schemas/key.ts";
+import { isOwnAddress } from "../own-address.ts";
 import { Refusal } from "../problem.ts";
 import { reply, route } from "./route.ts";
 
@@ -14,8 +15,13 @@ export const uploadWebhook = route({
   access: { by: "signature", secretOf: (config) => config.uploadWebhookSecret },
   body: UploadWebhook,
   answers: { 202: UploadAccepted, 200: UploadAccepted },
-  async handle({ env, caller }, { body }) {
+  async handle({ env, config, caller }, { body }) {
     const upload = body.data;
+    if (upload.source.kind === "url" && isOwnAddress(new URL(upload.source.url), config)) {
+      throw new Refusal("BAD_REQUEST", "The request's body is not valid.", {
+        errors: [{ path: "data.source.url", message: "must not lead back to this API" }],
+      });
+    }
     const door = assetDoor(env.ASSET, upload.fileId);
     const fault = keyFault(upload);
     // A known file under another name has a key that looks foreign: its sender is told which field differs.
