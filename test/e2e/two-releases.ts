@@ -13,13 +13,14 @@ import { deliverJob } from "../../bench/stand-in-runner.ts";
 import { bundleWorker } from "../../dev/bundle.ts";
 import { eventually } from "../../dev/eventually.ts";
 import { applyMigrations } from "../../dev/migration.ts";
-import { type S3Access, uploadMultipart } from "../../dev/s3.ts";
-import { makeSecrets, mintToken, type Secrets } from "../../dev/secret.ts";
+import { uploadMultipart } from "../../dev/s3.ts";
+import { mintToken } from "../../dev/secret.ts";
 import { signWebhook } from "../../dev/standard-webhook.ts";
 import { startWasabi, type Wasabi } from "../../dev/wasabi.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import { originalKey } from "../../schemas/key.ts";
 import { defaultLadder, type Quality } from "../../schemas/ladder.ts";
+import { localWasabi, testBindings } from "../bindings.ts";
 
 export type Side = "before" | "now";
 
@@ -39,49 +40,31 @@ const patienceMs = 60_000;
 export class TwoReleases {
   readonly #folders: Readonly<Record<Side, string>>;
   readonly #folder: string;
-  readonly #secrets: Secrets;
   readonly #wasabi: Wasabi;
-  readonly #access: S3Access;
   #miniflare: Miniflare | null = null;
   #api = "";
   readonly tokens: Record<"admin" | "viewer" | "runner", string>;
 
-  private constructor(parts: {
-    folder: string;
-    before: string;
-    wasabi: Wasabi;
-    tokens: TwoReleases["tokens"];
-    secrets: Secrets;
-  }) {
-    const { folder, before, wasabi, tokens, secrets } = parts;
+  private constructor(parts: { folder: string; before: string; wasabi: Wasabi; tokens: TwoReleases["tokens"] }) {
+    const { folder, before, wasabi, tokens } = parts;
     this.#folder = folder;
     this.#folders = { before, now };
     this.#wasabi = wasabi;
-    this.#secrets = secrets;
     this.tokens = tokens;
-    this.#access = {
-      endpoint: wasabi.endpoint,
-      bucket: "archive",
-      region: "us-east-1",
-      accessKeyId: secrets.wasabiAccessKeyId,
-      secretAccessKey: secrets.wasabiSecretAccessKey,
-    };
   }
 
   /** @param before the folder of the release before */
   static async open(before: string): Promise<TwoReleases> {
     const folder = await mkdtemp(join(tmpdir(), "mmf-two-releases-"));
-    const secrets = makeSecrets();
     const wasabi = await startWasabi({
       port: 0,
       directory: join(folder, "wasabi"),
-      bucket: "archive",
-      accessKeyId: secrets.wasabiAccessKeyId,
-      secretAccessKey: secrets.wasabiSecretAccessKey,
+      ...localWasabi,
     });
-    const mint = (role: "admin" | "viewer" | "runner") => mintToken(secrets.jwtKeys, role, role, "1h");
+    const keys: Record<string, string> = JSON.parse(testBindings.JWT_KEYS);
+    const mint = (role: "admin" | "viewer" | "runner") => mintToken(keys, role, role, "1h");
     const tokens = { admin: await mint("admin"), viewer: await mint("viewer"), runner: await mint("runner") };
-    return new TwoReleases({ folder, before, wasabi, tokens, secrets });
+    return new TwoReleases({ folder, before, wasabi, tokens });
   }
 
   /** The same storage goes on under these two; everything that only a queue held is lost, as the local ones forget. */
@@ -130,29 +113,26 @@ export class TwoReleases {
       name,
       modules: true,
       queueConsumers: queues === null ? {} : options(queues).workerOptions.queueConsumers,
-      ...(objectsOf && { durableObjects: { ASSET: elsewhere("AssetObject"), FEED: elsewhere("FeedObject") } }),
+      ...(objectsOf && {
+        durableObjects: {
+          ...(own.durableObjects as object),
+          ASSET: elsewhere("AssetObject"),
+          FEED: elsewhere("FeedObject"),
+        },
+      }),
       bindings: { ...(own.bindings as Record<string, Json>), ...this.#bindings() },
     } as V4WorkerOptions;
   }
 
+  /** Whatever either of the two asks for; neither an agent nor an application is there. */
   #bindings(): Record<string, string> {
-    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = this.#access;
+    const { endpoint } = this.#wasabi;
+    const none = { LUCID_AGENT_URL: "", APP_WEBHOOK_URL: "" };
     return {
+      ...testBindings,
+      ...none,
       ENVIRONMENT: "local",
-      PUBLIC_URL: "http://127.0.0.1:1",
       WASABI_ENDPOINT: endpoint,
-      WASABI_BUCKET: bucket,
-      WASABI_REGION: region,
-      WASABI_ACCESS_KEY_ID: accessKeyId,
-      WASABI_SECRET_ACCESS_KEY: secretAccessKey,
-      LUCID_AGENT_URL: "",
-      LUCID_AGENT_TOKEN: this.#secrets.lucidAgentToken,
-      LUCID_AGENT_CALLBACK_SECRET: this.#secrets.lucidAgentCallbackSecret,
-      UPLOAD_WEBHOOK_SECRET: this.#secrets.uploadWebhookSecret,
-      APP_WEBHOOK_URL: "",
-      APP_WEBHOOK_SECRET: this.#secrets.appWebhookSecret,
-      JWT_KEYS: JSON.stringify(this.#secrets.jwtKeys),
-      PLAYBACK_KEYS: JSON.stringify(this.#secrets.playbackKeys),
       POLICY: JSON.stringify(policy),
     };
   }
@@ -176,14 +156,15 @@ export class TwoReleases {
       yield randomBytes(originalBytes);
     };
     const key = originalKey({ ...owner, fileId });
-    await uploadMultipart(this.#access, key, bytes(), { sizeBytes: originalBytes });
+    const access = { ...localWasabi, endpoint: this.#wasabi.endpoint, region: testBindings.WASABI_REGION };
+    await uploadMultipart(access, key, bytes(), { sizeBytes: originalBytes });
   }
 
   async notice(fileId: string): Promise<void> {
     const source = { kind: "wasabi", key: originalKey({ ...owner, fileId }) };
     const data = { ...owner, fileId, sizeBytes: originalBytes, source };
     const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data });
-    const headers = signWebhook(this.#secrets.uploadWebhookSecret, `msg_${fileId}`, new Date(), body);
+    const headers = signWebhook(testBindings.UPLOAD_WEBHOOK_SECRET, `msg_${fileId}`, new Date(), body);
     const response = await fetch(`${this.#api}/v1/webhooks/upload`, {
       method: "POST",
       headers: { "content-type": "application/json", ...headers },
