@@ -38,9 +38,23 @@ export interface Rendition {
 /** @returns the new asset's id, once its only rendition is uploaded and reported */
 export async function deliverRendition(stack: StackFile, rendition: Rendition): Promise<string> {
   const fileId = await announceOriginal(stack);
-  const message = await pullJob(stack, fileId, rendition.signal);
+  await deliverJob(stack, await pullJob(stack, fileId, rendition.signal), rendition);
+  return fileId;
+}
+
+interface JobDoor {
+  api: string;
+  tokens: { runner: string };
+}
+
+/** Claims a job and delivers its only rendition, uploaded and reported. */
+export async function deliverJob(
+  stack: JobDoor,
+  message: Pick<TranscodeMessage, "fileId" | "jobId" | "generation">,
+  rendition: Rendition,
+): Promise<void> {
   const socket = createJobSocket({
-    url: jobUrl(stack.api, message.jobId, fileId, ""),
+    url: jobUrl(stack.api, message.jobId, message.fileId, ""),
     token: stack.tokens.runner,
     log,
     ...jobTiming.socket,
@@ -52,7 +66,6 @@ export async function deliverRendition(stack: StackFile, rendition: Rendition): 
   } finally {
     socket.close();
   }
-  return fileId;
 }
 
 async function announceOriginal(stack: StackFile): Promise<string> {
@@ -87,7 +100,12 @@ async function pullJob(stack: StackFile, fileId: string, signal: AbortSignal): P
   }
 }
 
-async function runJob(stack: StackFile, message: TranscodeMessage, socket: JobSocket, rendition: Rendition) {
+async function runJob(
+  stack: JobDoor,
+  message: Pick<TranscodeMessage, "fileId" | "jobId" | "generation">,
+  socket: JobSocket,
+  rendition: Rendition,
+) {
   const { generation, jobId, fileId } = message;
   const capabilities = { ffmpegVersion: "none", encoderReason: "random bytes" };
   const claim = { generation, runnerId: "bench", encoder: "none", capabilities };

@@ -9,8 +9,10 @@ import { longOutageMs } from "../schemas/failure-policy.ts";
 import { PulledQueue } from "../schemas/runner-protocol.ts";
 import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
+import { within } from "../workers/stores/deadline.ts";
 import { clearAlert, raiseAlert } from "../workers/stores/incident.ts";
 import {
+  ackMessage,
   type LeasedMessage,
   mostMessagesAtOnce,
   pullMessages,
@@ -19,6 +21,7 @@ import {
   type TranscodeRead,
 } from "../workers/stores/queue-pull.ts";
 import { StoreFailure } from "../workers/stores/store-failure.ts";
+import { assetDoor } from "./asset-door.ts";
 import { feedDoor } from "./feed-door.ts";
 import type { PullDoor, PullRefusal } from "./pull-door.ts";
 import { PullWaiter } from "./pull-waiter.ts";
@@ -29,6 +32,8 @@ const longestPauseMs = 2_000;
 /** After a look that failed, doubling. */
 const troublePauseMs = { first: 1_000, longest: 30_000 };
 const unreadableRetrySeconds = 60;
+const unaskedRetrySeconds = 10;
+const confirmTimeoutMs = 10_000;
 
 const alertCause = "transcode-queues";
 
@@ -175,22 +180,36 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     }
   }
 
-  /** The one place where a message is judged before a runner gets it. */
-  #admit({ body }: LeasedMessage): TranscodeRead {
-    return readTranscode(body);
+  /** Whether its asset sent it: any other names a job that nobody offers. @returns null when the asset does not answer */
+  async #isConfirmed(message: NonNullable<TranscodeRead["message"]>): Promise<boolean | null> {
+    const { fileId } = message;
+    const late = () => new Error("the asset's object did not answer in time");
+    return within(assetDoor(this.env.ASSET, fileId).confirm(message), confirmTimeoutMs, late).catch(
+      (fault: unknown) => {
+        log({ event: "pull.unasked", fileId }, fault);
+        return null;
+      },
+    );
   }
 
-  async #handOut(queue: PulledQueue, leased: LeasedMessage): Promise<void> {
-    const { leaseId, attempts } = leased;
-    const admitted = this.#admit(leased);
-    if (admitted.message === null) {
-      log({ event: "pull.unreadable", queue, attempts, problem: admitted.problem });
+  async #handOut(queue: PulledQueue, { leaseId, attempts, body }: LeasedMessage): Promise<void> {
+    const read = readTranscode(body);
+    if (read.message === null) {
+      log({ event: "pull.unreadable", queue, attempts, problem: read.problem });
       await this.#giveBack(queue, leaseId, unreadableRetrySeconds);
       return;
     }
+    const { message } = read;
+    const isConfirmed = await this.#isConfirmed(message);
+    if (isConfirmed === null) return this.#giveBack(queue, leaseId, unaskedRetrySeconds);
+    if (!isConfirmed) {
+      const { type, fileId } = message;
+      log({ event: "command.unconfirmed", queue, messageId: null, type, commandId: null, fileId });
+      return ackMessage(this.#config(), queue, leaseId);
+    }
     for (const waiter of this.#takersOf(queue)) {
       this.#waiters.delete(waiter);
-      if (await waiter.give({ pulled: { queue, leaseId, attempts, message: admitted.message } })) return;
+      if (await waiter.give({ pulled: { queue, leaseId, attempts, message } })) return;
     }
     await this.#giveBack(queue, leaseId, 0);
   }

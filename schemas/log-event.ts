@@ -35,9 +35,10 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({
     event: z.literal("command.unconfirmed"),
     queue: z.string(),
-    messageId: z.string(),
+    /** Of a message that runners pull, neither this nor the next is known. */
+    messageId: z.string().nullable(),
     type: z.string(),
-    commandId: z.string(),
+    commandId: z.string().nullable(),
     fileId: z.string(),
   }),
   /** A consumer's fact was not accepted. */
@@ -53,6 +54,8 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** The queues that runners wait for could not be pulled; asked again after a pause. */
   z.object({ event: z.literal("pull.failed"), queue: z.string(), inARow: z.int() }),
   /** A message of a transcode queue that is no job: given back, it ends as a dead letter. */
+  /** The asset was not asked whether it sent the message, which waits for the next look. */
+  z.object({ event: z.literal("pull.unasked"), fileId: z.string() }),
   z.object({ event: z.literal("pull.unreadable"), queue: z.string(), attempts: z.int(), problem: z.string() }),
   /** A message could not be given back; it is visible again when its lease is over. */
   z.object({ event: z.literal("pull.not-given-back"), queue: z.string() }),
@@ -121,6 +124,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "command.fact-refused": "error",
   "queue.message-failed": "error",
   "pull.failed": "warn",
+  "pull.unasked": "warn",
   "pull.unreadable": "warn",
   "pull.not-given-back": "warn",
   "catalogue.batch-failed": "warn",

@@ -101,6 +101,16 @@ test("a notice that was refused has said nothing: its webhook-id may carry the c
   expect((await postUpload(upload, id)).status).toBe(202);
 });
 
+test.each([`${origin}/proxies/x/360p.mp4`, "http://media.test.:8080/x", "https://MEDIA.test/v1/assets"])(
+  "a source at our own address (%s) is refused by name and makes nothing",
+  async (url) => {
+    const upload = newUpload({ source: { kind: "url", url } });
+    const problem = await problemOf(await send(upload));
+    expect(problem).toMatchObject({ status: 400, errors: [{ path: "data.source.url" }] });
+    expect(await exists(upload.fileId)).toBe(false);
+  },
+);
+
 test("a body that was changed after signing is 401 and makes nothing", async () => {
   const upload = newUpload();
   const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data: upload });

@@ -5,6 +5,7 @@ import { UploadAccepted, UploadWebhook } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
 import type { UploadDeclaration } from "../../schemas/event.ts";
 import { parseOriginalKey } from "../../schemas/key.ts";
+import { isOwnAddress } from "../own-address.ts";
 import { Refusal } from "../problem.ts";
 import { reply, route } from "./route.ts";
 import { scopeFault, speaksFor } from "./upload-scope.ts";
@@ -23,6 +24,11 @@ export const uploadWebhook = route({
     const beyond = scopeFault(key, upload);
     if (beyond !== null) {
       throw new Refusal("FORBIDDEN", "The key that signed this may not say it.", { errors: [beyond] });
+    }
+    if (upload.source.kind === "url" && isOwnAddress(new URL(upload.source.url), config)) {
+      throw new Refusal("BAD_REQUEST", "The request's body is not valid.", {
+        errors: [{ path: "data.source.url", message: "must not lead back to this API" }],
+      });
     }
     const door = assetDoor(env.ASSET, upload.fileId);
     const fault = keyFault(upload);

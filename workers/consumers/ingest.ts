@@ -50,7 +50,7 @@ export async function ingestOriginal(command: Ingest, bench: Workbench): Promise
 const wantedOf = ({ url, sizeBytes }: Ingest, { config, signal }: Workbench) => ({
   url,
   sizeBytes,
-  allowPrivate: config.environment === "local",
+  config,
   signal,
 });
 

@@ -154,6 +154,7 @@ test.each([
   "http://localhost:8080/a.mov",
   "http://[::1]/a.mov",
   "file:///etc/passwd",
+  "https://media.test/v1/assets",
 ])("a redirect to %s is not followed", async (location) => {
   const { pipeline, key } = await ingesting(() => new Response(null, { status: 302, headers: { location } }));
   const asset = await pipeline.drive(({ state }) => state !== "received");

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { checkSourceAddress } from "./source-address.ts";
 
-const open = { allowPrivate: false };
+const open = { publicUrl: "https://media.example.com", environment: "production" };
+const local = { publicUrl: "http://127.0.0.1:8787", environment: "local" };
 
 test.each([
   "https://cdn.example.com/a%20b.mov?X-Amz-Signature=1",
@@ -39,12 +40,15 @@ test.each([
   "http://[fd00::1]/x",
   "http://[2002:7f00:1::]/x",
   "http://[2001::1]/x",
+  "https://media.example.com/healthz",
+  "http://MEDIA.example.com.:8443/v1/assets",
   "not a url",
 ])("refuses %s", (url) => {
   expect(() => checkSourceAddress(url, open)).toThrow(expect.objectContaining({ code: "SOURCE_REFUSED" }));
 });
 
 test("the local stack may read from loopback, still by http only", () => {
-  expect(checkSourceAddress("http://127.0.0.1:9000/x", { allowPrivate: true }).port).toBe("9000");
-  expect(() => checkSourceAddress("file:///x", { allowPrivate: true })).toThrow();
+  expect(checkSourceAddress("http://127.0.0.1:9000/x", local).port).toBe("9000");
+  expect(() => checkSourceAddress("file:///x", local)).toThrow();
+  expect(() => checkSourceAddress("http://127.0.0.1:8787/x", local)).toThrow("leads back to this API");
 });

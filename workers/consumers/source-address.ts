@@ -1,5 +1,7 @@
-/** Which addresses an original may be fetched from: the open internet only, so that nobody reads our network through us. */
+/** Which addresses an original may be fetched from: the open internet only, so that nobody reads our network, or us, through us. */
 import { codeOf } from "../../schemas/failure-policy.ts";
+import { isOwnAddress } from "../own-address.ts";
+import type { Config } from "../stores/config.ts";
 import { StoreFailure } from "../stores/store-failure.ts";
 
 const privateNames = /(^|\.)(localhost|local|internal|intranet|lan|home\.arpa)$/;
@@ -46,14 +48,16 @@ function isClosedV6(address: string): boolean {
  * resolves to a private address is refused by the platform: a deployed worker reaches public addresses only.
  * @throws StoreFailure SOURCE_REFUSED
  */
-export function checkSourceAddress(text: string, { allowPrivate }: { allowPrivate: boolean }): URL {
+export function checkSourceAddress(text: string, config: Pick<Config, "publicUrl" | "environment">): URL {
   const code = codeOf("urlAnswer", "a redirect to an address that is not public");
   const refuse = (why: string) => new StoreFailure(code, `The source URL is refused: ${why}.`);
   if (!URL.canParse(text)) throw refuse("it is not a URL");
   const url = new URL(text);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw refuse("only http and https are read");
   if (url.username !== "" || url.password !== "") throw refuse("it carries a name or password");
-  if (allowPrivate) return url;
+  if (isOwnAddress(url, config)) throw refuse("it leads back to this API");
+  // The local stack reads from loopback.
+  if (config.environment === "local") return url;
   const host = url.hostname.toLowerCase().replace(/\.$/, "");
   const closed = host.startsWith("[")
     ? isClosedV6(host.slice(1, -1))

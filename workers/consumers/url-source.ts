@@ -5,6 +5,7 @@
 
 import { codeOf, judged } from "../../schemas/failure-policy.ts";
 import type { SourcePin } from "../../schemas/transfer.ts";
+import type { Config } from "../stores/config.ts";
 import { fetchWithin } from "../stores/deadline.ts";
 import type { PartRange } from "../stores/part-digest.ts";
 import { retryAfterMs, StoreFailure } from "../stores/store-failure.ts";
@@ -22,8 +23,7 @@ export interface UrlSource {
 interface Wanted {
   url: string;
   sizeBytes: number;
-  /** The local stack reads from loopback. */
-  allowPrivate: boolean;
+  config: Pick<Config, "publicUrl" | "environment">;
   signal: AbortSignal;
 }
 
@@ -103,7 +103,7 @@ const mismatch = (found: string, sizeBytes: number) =>
 
 /** Follows redirects itself, because each address has to be one that we may read. */
 async function request(wanted: Wanted, headers: Record<string, string>): Promise<Response> {
-  let address = checkSourceAddress(wanted.url, wanted);
+  let address = checkSourceAddress(wanted.url, wanted.config);
   for (let hop = 0; hop <= mostRedirects; hop++) {
     const response = await fetchOnce(address, headers, wanted.signal);
     const location = response.headers.get("location");
@@ -113,7 +113,7 @@ async function request(wanted: Wanted, headers: Record<string, string>): Promise
       const code = codeOf("urlAnswer", "a redirect to an address that is not public");
       throw new StoreFailure(code, "The source redirects to no URL.");
     }
-    address = checkSourceAddress(new URL(location, address).href, wanted);
+    address = checkSourceAddress(new URL(location, address).href, wanted.config);
   }
   throw new StoreFailure(codeOf("urlAnswer", "redirects without end"), "The source redirects without end.");
 }
