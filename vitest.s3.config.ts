@@ -6,6 +6,7 @@ import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { requirePrograms } from "./dev/ceph/program.ts";
 import { localS3Variable } from "./dev/local-s3.ts";
+import { platformCacheName, platformCacheWorker } from "./dev/platform-cache.ts";
 import { testBindings } from "./test/bindings.ts";
 import { offerFfmpeg } from "./test/ffmpeg-path.ts";
 import { offerSecrets } from "./test/wrangler-secrets.ts";
@@ -38,7 +39,11 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: { ...testBindings, TEST_MIGRATIONS: await readD1Migrations("./migrations") } },
+            miniflare: {
+              bindings: { ...testBindings, TEST_MIGRATIONS: await readD1Migrations("./migrations") },
+              outboundService: platformCacheName,
+              workers: [await platformCacheWorker()],
+            },
           }),
         ],
         test: {
