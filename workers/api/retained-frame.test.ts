@@ -3,7 +3,7 @@ import { createExecutionContext, createMessageBatch } from "cloudflare:test";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import type { SingleFrame } from "../../schemas/api.ts";
 import type { Asset } from "../../schemas/asset.ts";
-import { call, config, env, quality, type Seeded, seedProxy, token } from "../../test/door-worker.ts";
+import { call, config, env, proven, quality, type Seeded, seedProxy, token } from "../../test/door-worker.ts";
 import { handleQueue } from "../consumers/dispatch.ts";
 import { publishAssets } from "../stores/catalogue.ts";
 import { changeProjectPin, changeRetention } from "../stores/retention-policy.ts";
@@ -102,7 +102,8 @@ test("in the application's calls, and of a pinned project its pin", async () => 
     return new Response(null, { status: 204 });
   });
   const { fileId } = upload;
-  const body = { type: "NotifyApp", id: `${fileId}:9:0`, fileId, event: "asset.distributed", timestamp: at, asset };
+  const notice = { type: "NotifyApp", id: `${fileId}:9:0`, fileId, event: "asset.distributed", timestamp: at, asset };
+  const body = await proven(notice);
   const deliver = () => {
     const message = { id: crypto.randomUUID(), timestamp: new Date(), attempts: 1, body };
     return handleQueue(createMessageBatch("app-webhook", [message]), env, createExecutionContext());
