@@ -21,14 +21,9 @@ process.env[localS3Variable] = "ceph";
 const storeSuites = ["stores/wasabi", "stores/wasabi-proof", "consumers/original", "consumers/storage"].map(
   (name) => `workers/${name}.test.ts`,
 );
-const pipelineSuites = [
-  "pipeline",
-  "transfer",
-  "delivery-conformance",
-  "render-segments",
-  "fault-worker",
-  "random-fault",
-].map((name) => `test/e2e/${name}.test.ts`);
+const pipelineSuites = ["pipeline", "transfer", "delivery-conformance", "render-segments", "fault-network"].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
 
 export default defineConfig({
   test: {
