@@ -1,6 +1,8 @@
 /** What the agent refuses, removes and lists, over HTTP. */
 import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { AgentHealth, FilePage, Transfer } from "../schemas/agent-protocol.ts";
 import { ProblemBody } from "../schemas/api.ts";
@@ -174,6 +176,25 @@ describe("the door", () => {
     expect(answer.status).toBe(status);
     expect(answer.headers.get("content-type")).toBe("application/problem+json");
     expect(ProblemBody.parse(answer.body)).toMatchObject({ code, requestId: answer.headers.get("x-request-id") });
+  });
+
+  test("a body beyond the limit is refused where none is read, too", async () => {
+    const answer = await world.ask("DELETE", `/v1/transfers/${id}`, "x".repeat(70_000));
+    expect(answer.status).toBe(413);
+  });
+
+  test("a caller that hangs up in mid-body leaves no line in the log of errors", async () => {
+    const { hostname, port } = new URL(world.agent.url);
+    const socket = connect(Number(port), hostname);
+    const head = `PUT /v1/transfers/${id} HTTP/1.1\r\nhost: agent\r\ncontent-length: 1000\r\n\r\n`;
+    await new Promise<void>((resolve) => socket.write(`${head}{`, () => resolve()));
+    await setTimeout(100);
+    socket.destroy();
+    await until(
+      () => world.logLines,
+      (lines) => lines.includes('"status":400'),
+    );
+    expect(world.logLines).not.toContain('"refused"');
   });
 
   test("a part count that does not fit the size is refused by name", async () => {

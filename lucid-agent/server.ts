@@ -66,8 +66,11 @@ async function requestOf(incoming: IncomingMessage): Promise<Request> {
   // Only the path and query count; the host is not trusted.
   const url = URL.parse(`http://agent.invalid${incoming.url ?? "/"}`);
   if (url === null) throw new Refusal("BAD_REQUEST", "The address is not valid.");
-  if (method !== "PUT") return new Request(url, { method: requestMethod(method), headers });
-  return new Request(url, { method, headers, body: await readBody(incoming) });
+  // Also where it is not wanted: its limit holds for every route.
+  const body = await readBody(incoming);
+  return method === "PUT"
+    ? new Request(url, { method, headers, body })
+    : new Request(url, { method: requestMethod(method), headers });
 }
 
 /** Request refuses some methods outright; they get the router's 405 under a name it takes. */
@@ -78,12 +81,19 @@ function requestMethod(method: string): string {
 async function readBody(incoming: IncomingMessage): Promise<Buffer<ArrayBuffer>> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > maxBodyBytes) {
-      throw new Refusal("PAYLOAD_TOO_LARGE", `The body may hold ${maxBodyBytes} bytes at most.`);
+  try {
+    for await (const chunk of incoming as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxBodyBytes) {
+        throw new Refusal("PAYLOAD_TOO_LARGE", `The body may hold ${maxBodyBytes} bytes at most.`);
+      }
+      chunks.push(chunk);
     }
-    chunks.push(chunk);
+  } catch (cause) {
+    // Who hangs up in mid-body is no trouble of the agent's.
+    throw cause instanceof Refusal
+      ? cause
+      : new Refusal("BAD_REQUEST", "The body broke off before its end.", { cause });
   }
   return Buffer.concat(chunks);
 }
