@@ -141,6 +141,14 @@ export const rights: readonly Right[] = [
     {
       holder: "worker",
       expectation: "may",
+      action: "s3:ListMultipartUploadParts",
+      where: `below ${folder}`,
+      because: "an upload that is gone cannot be told from a store that is busy",
+      attempt: async (probe) => (await uploadCycle(probe, scratch(folder))).parts,
+    },
+    {
+      holder: "worker",
+      expectation: "may",
       action: "s3:AbortMultipartUpload",
       where: `below ${folder}`,
       because: "abandoned parts are billed",
