@@ -5,6 +5,7 @@ import { catalogueBench } from "./catalogue.ts";
 import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
 import { qualityBench } from "./quality.ts";
+import { queueWaitBench } from "./queue-wait.ts";
 import { runnerBench } from "./runner.ts";
 import { sweepBench } from "./sweep.ts";
 import { transferBench } from "./transfer.ts";
@@ -13,6 +14,7 @@ const benches: Readonly<Record<string, Bench>> = {
   catalogue: catalogueBench,
   delivery: deliveryBench,
   quality: qualityBench,
+  "queue-wait": queueWaitBench,
   runner: runnerBench,
   sweep: sweepBench,
   transfer: transferBench,

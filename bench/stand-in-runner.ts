@@ -68,7 +68,7 @@ export async function deliverJob(
   }
 }
 
-async function announceOriginal(stack: StackFile): Promise<string> {
+export async function announceOriginal(stack: StackFile): Promise<string> {
   const fileId = randomBytes(12).toString("hex");
   const key = originalKey({ ...owner, fileId });
   const bytes = async function* () {

@@ -16,6 +16,7 @@ import type { StackFile } from "../dev/stack-file.ts";
 import { type ChildPlan, type SupervisedChild, superviseChild } from "../dev/supervisor.ts";
 import { defaultLadder, type Quality } from "../schemas/ladder.ts";
 import { type BareConfig, type BareCopy, BareResult } from "./bare-copy.ts";
+import { type BulkStore, startBulkStore } from "./bulk-store.ts";
 import { startThrottleProxy, type ThrottleProxy } from "./throttle-proxy.ts";
 
 export const benchQuality: Quality = "540p";
@@ -38,6 +39,8 @@ export interface TransferStage {
   /** @returns seconds */
   copyBare(key: string, shape: Omit<BareCopy, "url">): Promise<number>;
   limitWasabi(bytesPerSecond: number): Promise<void>;
+  /** Originals of 100 GB that are not there, copied part by part. */
+  standInForBulk(partMs: number): Promise<BulkStore>;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,7 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
   const children: SupervisedChild[] = [];
   let stack: Stack | null = null;
   let proxy: ThrottleProxy | null = null;
+  let bulk: BulkStore | null = null;
   const killNow = () => {
     for (const child of children) child.killNow();
     stack?.killNow();
@@ -54,7 +58,7 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
   };
   process.on("exit", killNow);
   const close = async () => {
-    await Promise.allSettled([proxy?.close(), stack?.stop(), ...children.map((child) => child.stop())]);
+    await Promise.allSettled([proxy?.close(), bulk?.close(), stack?.stop(), ...children.map((child) => child.stop())]);
     process.off("exit", killNow);
     await rm(folder, { recursive: true, force: true });
   };
@@ -93,6 +97,13 @@ export async function openStage(signal: AbortSignal): Promise<TransferStage> {
         // The same bucket behind another port; its old one is the limit's, so that nobody need know.
         await startChild(wasabiPlan(folder, file, wasabiPort));
         proxy = await startThrottleProxy({ port: Number(port), targetPort: wasabiPort, bytesPerSecond });
+      },
+      async standInForBulk(partMs) {
+        const { port } = new URL(file.wasabi.endpoint);
+        await running.child("wasabi").stop();
+        await startChild(wasabiPlan(folder, file, wasabiPort));
+        bulk = await startBulkStore({ port: Number(port), targetPort: wasabiPort, partMs });
+        return bulk;
       },
       close,
     };
