@@ -86,7 +86,7 @@ test("a replayed letter's command goes to its queue again, once, and the letter 
   expect(letter).toMatchObject({ id, queue: "archive", resolution: "replayed", resolvedBy: "test-admin" });
   expect(letter).not.toHaveProperty("body");
   expect(Date.parse(letter.resolvedAt ?? "")).toBeGreaterThanOrEqual(before);
-  await vi.waitFor(() => expect(sent).toEqual([{ queue: "archive", body: command }]));
+  await vi.waitFor(() => expect(sent).toEqual([{ queue: "urgent", body: command }]));
 
   expect(await (await post(`/${id}/replay`)).json()).toEqual(letter);
   expect(sent).toHaveLength(1);
@@ -162,7 +162,7 @@ test("while the queue is away its asset keeps what is to be sent again", async (
   await vi.waitFor(
     async () => {
       await runDurableObjectAlarm(stub);
-      expect(sent).toEqual([{ queue: "archive", body: command }]);
+      expect(sent).toEqual([{ queue: "urgent", body: command }]);
     },
     { timeout: 10_000, interval: 100 },
   );
