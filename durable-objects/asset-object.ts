@@ -224,7 +224,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       this.ctx.acceptWebSocket(server, [runnerTag]);
       server.serializeAttachment({ jobId: runnerJobId, ...tokenOf(searchParams, Date.now()) });
     }
-    await this.#armAlarm();
+    // Who asks after a file that never was is told so in its first frame, and an alarm would be a database.
+    if (this.#store.isMade) await this.#armAlarm();
     return new Response(null, { status: 101, webSocket: client });
   }
 

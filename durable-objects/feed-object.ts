@@ -70,6 +70,13 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
   async #armLook(): Promise<void> {
     const atMs = nextLookAtMs(this.ctx.getWebSockets());
     if (atMs !== null) await this.ctx.storage.setAlarm(atMs);
+    // A feed keeps nothing but its alarm: without watchers no database is left, and none is billed.
+    else if (!this.#keepsRows()) await this.ctx.storage.deleteAll();
+  }
+
+  #keepsRows(): boolean {
+    const tables = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT GLOB '_cf*'";
+    return !this.ctx.storage.sql.exec(tables).next().done;
   }
 
   /** The newest assets as they are. A change may overtake its snapshot: watchers order by revision. */
@@ -95,6 +102,7 @@ export class FeedObject extends DurableObject<Env> implements FeedDoor {
 
   override async webSocketClose(socket: WebSocket): Promise<void> {
     socket.close();
+    await this.#armLook();
   }
 
   /** One at a time, so that no batch overtakes another: what comes meanwhile waits for the next. */

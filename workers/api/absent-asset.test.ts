@@ -1,6 +1,6 @@
 /** A question about a file that never was leaves nothing behind, whichever door it comes through. */
 import { runInDurableObject } from "cloudflare:test";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { assetDoor } from "../../durable-objects/asset-door.ts";
 import { call, config, env, origin, signedHeaders, token } from "../../test/door-worker.ts";
 import { signPlaybackUrl } from "../playback-url.ts";
@@ -147,12 +147,13 @@ test("no question that a consumer or a runner asks of an object without an asset
   expect(await leftIn(env.ASSET, fileId)).toEqual(nothing);
 });
 
-test("to watch a client that has no files makes nothing", async () => {
+test("to watch a client that has no files leaves nothing once the watcher has gone", async () => {
   const client = strangeId().slice(0, 60);
   const headers = { upgrade: "websocket" };
   const response = await call(`/v1/status?client=${client}`, { token: await token("viewer", [client]), headers });
   expect(response.status).toBe(101);
   response.webSocket?.accept();
-  expect(await leftIn(env.FEED, `feed:${client}`)).toEqual(nothing);
+  expect(await leftIn(env.FEED, `feed:${client}`)).toMatchObject({ alarmAtMs: expect.any(Number) });
   response.webSocket?.close();
+  await vi.waitFor(async () => expect(await leftIn(env.FEED, `feed:${client}`)).toEqual(nothing), 10_000);
 });
