@@ -82,3 +82,11 @@ export function notedUploads(dataDirectory: string): string[] {
 export function assetObjectCount(dataDirectory: string): number {
   return query(objects(dataDirectory), "asset", "SELECT revision FROM asset").length;
 }
+
+/** Of each asset, by its file's id, the secret that proves its commands. @param objectDirectory where the objects are kept */
+export function commandSecrets(objectDirectory: string): Map<string, string> {
+  const sql = "SELECT document ->> 'fileId' AS file_id, hex FROM asset CROSS JOIN command_secret";
+  return new Map(
+    query(objectDirectory, "command_secret", sql).map(({ file_id, hex }) => [String(file_id), String(hex)]),
+  );
+}

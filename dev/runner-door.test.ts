@@ -2,6 +2,7 @@
  * The runner's own client, the real worker, and the pull API of the local stack: with a relay before the last that counts,
  * makes leases short, and answers by itself when it is told to.
  */
+import { createHmac } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import {
   createServer,
@@ -13,15 +14,17 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { createPullQueue, type PullQueue } from "../gpu-runner/job/pull-queue.ts";
 import { jobMessage } from "../gpu-runner/job/testing/protocol-peer.ts";
 import { closeServer, listenOnLoopback } from "../gpu-runner/loopback.ts";
 import type { Role } from "../schemas/api.ts";
 import { testBindings } from "../test/bindings.ts";
+import { commandSecrets } from "./persisted-state.ts";
 import { choosePorts } from "./port.ts";
 import { localAccountId, pullApiUrl } from "./pull-queue.ts";
 import { mintToken } from "./secret.ts";
+import { signWebhook } from "./standard-webhook.ts";
 import { type RunningWorker, startWorker } from "./worker.ts";
 
 type Call = { queue: string; operation: string; body: Record<string, unknown> };
@@ -39,6 +42,8 @@ const relay: Server = createServer(
 );
 let start: () => Promise<RunningWorker>;
 let pullPort: number;
+const files = [1, 2, 3];
+let secrets: ReadonlyMap<string, string>;
 
 async function relayed(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const body: Call["body"] = JSON.parse(
@@ -67,7 +72,13 @@ beforeAll(async () => {
       configPath: fileURLToPath(new URL("../wrangler.toml", import.meta.url)),
       directory: folder,
       port: ports.api,
-      bindings: { ...testBindings, QUEUES_API_URL: queuesApiUrl, CLOUDFLARE_ACCOUNT_ID: localAccountId },
+      bindings: {
+        ...testBindings,
+        // Whose object lies where is no matter here.
+        WASABI_ENDPOINT: "http://127.0.0.1:9",
+        QUEUES_API_URL: queuesApiUrl,
+        CLOUDFLARE_ACCOUNT_ID: localAccountId,
+      },
       pull: {
         port: pullPort,
         token: testBindings.QUEUES_TOKEN,
@@ -79,13 +90,39 @@ beforeAll(async () => {
   worker = await start();
   const mint = (role: Role) => mintToken(JSON.parse(testBindings.JWT_KEYS), role, role, "1h");
   tokens = { runner: await mint("runner"), viewer: await mint("viewer"), admin: await mint("admin") };
+  await Promise.all(files.map(createAsset));
+  const known = () => {
+    const found = commandSecrets(join(folder, "do"));
+    expect(found.size).toBe(files.length);
+    return found;
+  };
+  secrets = await vi.waitFor(known, { timeout: 30_000 });
 }, 120_000);
+
+async function createAsset(n: number): Promise<void> {
+  const { fileId } = jobMessage(n);
+  const source = { kind: "wasabi", key: `originals/acme/spring/${fileId}/a.mov` };
+  const data = { fileId, clientName: "acme", projectName: "spring", fileName: "a.mov", sizeBytes: 1_000, source };
+  const body = JSON.stringify({ type: "upload.completed", timestamp: new Date().toISOString(), data });
+  const signature = signWebhook(testBindings.UPLOAD_WEBHOOK_SECRET, `upload-${n}`, new Date(), body);
+  const headers = { "content-type": "application/json", ...signature };
+  const response = await fetch(new URL("/v1/webhooks/upload", worker.url), { method: "POST", headers, body });
+  expect(response.status, await response.text()).toBe(202);
+}
 
 afterAll(async () => {
   await worker?.dispose();
   await closeServer(relay);
   await rm(folder, { recursive: true, force: true });
 });
+
+/** As its asset sends it. */
+function proven(n: number, more: object = {}) {
+  const message = { ...jobMessage(n), ...more };
+  const inOrder = Object.fromEntries(Object.entries(message).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const secret = Buffer.from(secrets.get(message.fileId) ?? "", "hex");
+  return { ...message, mac: createHmac("sha256", secret).update(JSON.stringify(inOrder)).digest("hex") };
+}
 
 /** Nobody waits, nothing lies in a queue, and the API is well. */
 afterEach(async () => {
@@ -151,13 +188,14 @@ async function waitedForBy(runners: number): Promise<void> {
 }
 
 test("the rush queue is emptied first; each message is settled at its own queue and keeps fields nobody knows here", async () => {
-  const of = "a newer version";
-  await worker.send("TRANSCODE_QUEUE", { ...jobMessage(1), of });
-  await worker.send("TRANSCODE_RUSH_QUEUE", jobMessage(2));
+  const newer = proven(1, { of: "a newer version" });
+  const rush = proven(2);
+  await worker.send("TRANSCODE_QUEUE", newer);
+  await worker.send("TRANSCODE_RUSH_QUEUE", rush);
   const first = await waiting().pulled;
-  expect(first).toMatchObject({ queue: "transcode-rush", attempts: 1, message: jobMessage(2) });
+  expect(first).toMatchObject({ queue: "transcode-rush", attempts: 1, message: rush });
   const second = await waiting().pulled;
-  expect(second).toMatchObject({ queue: "transcode", message: { ...jobMessage(1), of } });
+  expect(second).toMatchObject({ queue: "transcode", message: newer });
   for (const pulled of [first, second]) if (pulled !== null) await runner().ack(pulled, never);
   const acks = calls.slice(-2).map(({ queue, operation, body }) => ({ queue, operation, acks: body.acks }));
   expect(acks).toEqual([
@@ -168,11 +206,11 @@ test("the rush queue is emptied first; each message is settled at its own queue 
 });
 
 test("a runner for rush jobs alone leaves the others", async () => {
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
   const rush = waiting({ rushOnly: true });
-  await worker.send("TRANSCODE_RUSH_QUEUE", jobMessage(2));
+  await worker.send("TRANSCODE_RUSH_QUEUE", proven(2));
   const pulled = await rush.pulled;
-  expect(pulled).toMatchObject({ queue: "transcode-rush", message: jobMessage(2) });
+  expect(pulled).toMatchObject({ queue: "transcode-rush", message: proven(2) });
   const other = await waiting().pulled;
   expect(other).toMatchObject({ queue: "transcode", attempts: 1 });
   for (const each of [pulled, other]) if (each !== null) await runner().ack(each, never);
@@ -181,7 +219,7 @@ test("a runner for rush jobs alone leaves the others", async () => {
 test("however many runners wait, one look is for all of them, and each message goes to one", async () => {
   const runners = Array.from({ length: 6 }, () => waiting());
   await waitedForBy(6);
-  await Promise.all([1, 2, 3].map((n) => worker.send("TRANSCODE_QUEUE", jobMessage(n))));
+  await Promise.all(files.map((n) => worker.send("TRANSCODE_QUEUE", proven(n))));
   const served = new Set<string>();
   while (served.size < 3) {
     const open = runners.filter(({ stop }) => !stop.signal.aborted);
@@ -200,15 +238,15 @@ test("a runner that hangs up while it waits is given nothing: the next message g
   await waitedForBy(2);
   gone.stop.abort();
   await waitedForBy(1);
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
   const pulled = await other.pulled;
-  expect(pulled).toMatchObject({ attempts: 1, message: jobMessage(1) });
+  expect(pulled).toMatchObject({ attempts: 1, message: proven(1) });
   if (pulled !== null) await runner().ack(pulled, never);
 });
 
 test("an answer that never reaches its runner costs one delivery: the message comes again when its lease is over", async () => {
   leaseMs = 300;
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
   const request = openRequest(new URL("/v1/runner/messages/pull", worker.url), {
     method: "POST",
     headers: { authorization: `Bearer ${tokens.runner}`, "content-type": "application/json" },
@@ -219,19 +257,30 @@ test("an answer that never reaches its runner costs one delivery: the message co
   await new Promise((resolve) => request.once("response", resolve));
   request.destroy();
   const pulled = await waiting().pulled;
-  expect(pulled?.message).toEqual(jobMessage(1));
+  expect(pulled?.message).toEqual(proven(1));
   expect(pulled?.attempts).toBe(2);
   if (pulled !== null) await runner().ack(pulled, never);
 });
 
 test("a message that is no job goes to no runner: it is given back, and ends as a dead letter", async () => {
   await worker.send("TRANSCODE_QUEUE", { ...jobMessage(1), jobId: "no" });
-  await worker.send("TRANSCODE_QUEUE", jobMessage(2));
+  await worker.send("TRANSCODE_QUEUE", proven(2));
   const pulled = await waiting().pulled;
-  expect(pulled?.message).toEqual(jobMessage(2));
+  expect(pulled?.message).toEqual(proven(2));
   if (pulled !== null) await runner().ack(pulled, never);
   const retries = () => calls.flatMap(({ body }) => (body.retries as { delay_seconds: number }[]) ?? []);
   await expect.poll(() => retries().map((retry) => retry.delay_seconds)).toContain(60);
+});
+
+test("a message that no asset sent goes to no runner, and is taken off its queue", async () => {
+  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", { ...proven(2), jobId: "f".repeat(24) });
+  await worker.send("TRANSCODE_QUEUE", proven(3));
+  const pulled = await waiting().pulled;
+  expect(pulled?.message).toEqual(proven(3));
+  if (pulled !== null) await runner().ack(pulled, never);
+  expect(calls.filter(({ body }) => (body.acks as unknown[] | undefined)?.length === 1)).toHaveLength(3);
+  expect(calls.flatMap(({ body }) => (body.retries as unknown[]) ?? [])).toEqual([]);
 });
 
 const cutting: Misbehaviour = (_call, response) => {
@@ -286,9 +335,9 @@ test("who waits while the API fails is told nothing came, and is refused when it
 
 test("a rush queue that cannot be asked holds up no other", async () => {
   misbehave = (call, response) => call.queue === "transcode-rush" && refusing(404)(call, response);
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
   const serve = () => runner().pull(never).catch(String);
-  await expect.poll(serve, { timeout: 60_000, interval: 500 }).toMatchObject({ message: jobMessage(1) });
+  await expect.poll(serve, { timeout: 60_000, interval: 500 }).toMatchObject({ message: proven(1) });
 });
 
 test("a token that the queues' API refuses is an alert until it is taken again", async () => {
@@ -309,7 +358,7 @@ test("a token that the queues' API refuses is an alert until it is taken again",
 
 test("a lease that is made up changes nothing, and other queues are out of reach", async () => {
   leaseMs = 300;
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
   const pulled = await waiting().pulled;
   expect(await post("ack", { queue: "transcode", leaseId: "made-up" })).toMatchObject({ status: 200 });
   expect(await post("retry", { queue: "transcode-rush", leaseId: pulled?.leaseId })).toMatchObject({ status: 200 });
@@ -331,7 +380,7 @@ test("a lease that is made up changes nothing, and other queues are out of reach
   expect(await post("pull", {}, "viewer")).toMatchObject({ status: 403, json: { code: "FORBIDDEN" } });
   expect(calls.filter(({ operation }) => operation === "ack").length).toBe(asked);
   const again = await waiting().pulled;
-  expect(again?.message).toEqual(jobMessage(1));
+  expect(again?.message).toEqual(proven(1));
   if (again !== null) await runner().ack(again, never);
 });
 
@@ -341,6 +390,6 @@ test("a worker that dies breaks the wait off, and the one after it serves the ru
   await worker.dispose();
   await expect(pulled).rejects.toMatchObject({ name: "Unanswered" });
   worker = await start();
-  await worker.send("TRANSCODE_QUEUE", jobMessage(1));
-  expect((await waiting().pulled)?.message).toEqual(jobMessage(1));
+  await worker.send("TRANSCODE_QUEUE", proven(1));
+  expect((await waiting().pulled)?.message).toEqual(proven(1));
 }, 90_000);

@@ -6,7 +6,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { z } from "zod";
 import { longOutageMs } from "../schemas/failure-policy.ts";
-import { PulledQueue } from "../schemas/runner-protocol.ts";
+import { type PulledMessage, PulledQueue } from "../schemas/runner-protocol.ts";
 import { log } from "../workers/log.ts";
 import { type Env, readConfig } from "../workers/stores/config.ts";
 import { within } from "../workers/stores/deadline.ts";
@@ -36,6 +36,8 @@ const unaskedRetrySeconds = 10;
 const confirmTimeoutMs = 10_000;
 
 const alertCause = "transcode-queues";
+
+type ReadMessage = NonNullable<TranscodeRead["message"]>;
 
 const Ask = z.object({ waitMs: z.coerce.number().int().nonnegative(), rushOnly: z.stringbool() });
 
@@ -119,7 +121,9 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
       try {
         const messages = await pullMessages(this.#config(), queue, Math.min(takers, mostMessagesAtOnce));
         found += messages.length;
-        for (const message of messages) await this.#handOut(queue, message);
+        // All are asked about at once: their leases run meanwhile.
+        const checked = await Promise.all(messages.map((message) => this.#check(queue, message)));
+        for (const each of checked) if (each !== null) await this.#handOut(each);
       } catch (thrown) {
         failure = thrown instanceof StoreFailure ? thrown : new StoreFailure("INTERNAL", String(thrown));
         log({ event: "pull.failed", queue, inARow: (this.#trouble?.inARow ?? 0) + 1 }, thrown);
@@ -181,7 +185,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
   }
 
   /** Whether its asset sent it: any other names a job that nobody offers. @returns null when the asset does not answer */
-  async #isConfirmed(message: NonNullable<TranscodeRead["message"]>): Promise<boolean | null> {
+  async #isConfirmed(message: ReadMessage): Promise<boolean | null> {
     const { fileId } = message;
     const late = () => new Error("the asset's object did not answer in time");
     return within(assetDoor(this.env.ASSET, fileId).confirm(message), confirmTimeoutMs, late).catch(
@@ -192,26 +196,36 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     );
   }
 
-  async #handOut(queue: PulledQueue, { leaseId, attempts, body }: LeasedMessage): Promise<void> {
+  /** Settles what goes to no runner. @returns null for that */
+  async #check(queue: PulledQueue, { leaseId, attempts, body }: LeasedMessage): Promise<PulledMessage | null> {
     const read = readTranscode(body);
     if (read.message === null) {
       log({ event: "pull.unreadable", queue, attempts, problem: read.problem });
       await this.#giveBack(queue, leaseId, unreadableRetrySeconds);
-      return;
+      return null;
     }
     const { message } = read;
     const isConfirmed = await this.#isConfirmed(message);
-    if (isConfirmed === null) return this.#giveBack(queue, leaseId, unaskedRetrySeconds);
-    if (!isConfirmed) {
-      const { type, fileId } = message;
-      log({ event: "command.unconfirmed", queue, messageId: null, type, commandId: null, fileId });
-      return ackMessage(this.#config(), queue, leaseId);
-    }
-    for (const waiter of this.#takersOf(queue)) {
+    if (isConfirmed === true) return { queue, leaseId, attempts, message };
+    if (isConfirmed === null) await this.#giveBack(queue, leaseId, unaskedRetrySeconds);
+    else await this.#drop(queue, leaseId, message);
+    return null;
+  }
+
+  /** A message that stays after all comes again when its lease is over. */
+  async #drop(queue: PulledQueue, leaseId: string, { type, fileId }: ReadMessage): Promise<void> {
+    log({ event: "command.unconfirmed", queue, messageId: null, type, commandId: null, fileId });
+    await ackMessage(this.#config(), queue, leaseId).catch((fault: unknown) => {
+      log({ event: "pull.not-dropped", queue }, fault);
+    });
+  }
+
+  async #handOut(pulled: PulledMessage): Promise<void> {
+    for (const waiter of this.#takersOf(pulled.queue)) {
       this.#waiters.delete(waiter);
-      if (await waiter.give({ pulled: { queue, leaseId, attempts, message } })) return;
+      if (await waiter.give({ pulled })) return;
     }
-    await this.#giveBack(queue, leaseId, 0);
+    await this.#giveBack(pulled.queue, pulled.leaseId, 0);
   }
 
   async #giveBack(queue: PulledQueue, leaseId: string, delaySeconds: number): Promise<void> {

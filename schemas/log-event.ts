@@ -53,12 +53,14 @@ export const LogEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("queue.message-failed"), queue: z.string(), messageId: z.string(), attempts: z.int() }),
   /** The queues that runners wait for could not be pulled; asked again after a pause. */
   z.object({ event: z.literal("pull.failed"), queue: z.string(), inARow: z.int() }),
-  /** A message of a transcode queue that is no job: given back, it ends as a dead letter. */
   /** The asset was not asked whether it sent the message, which waits for the next look. */
   z.object({ event: z.literal("pull.unasked"), fileId: z.string() }),
+  /** A message of a transcode queue that is no job: given back, it ends as a dead letter. */
   z.object({ event: z.literal("pull.unreadable"), queue: z.string(), attempts: z.int(), problem: z.string() }),
   /** A message could not be given back; it is visible again when its lease is over. */
   z.object({ event: z.literal("pull.not-given-back"), queue: z.string() }),
+  /** A message that its asset did not send could not be taken off its queue; it is met again when its lease is over. */
+  z.object({ event: z.literal("pull.not-dropped"), queue: z.string() }),
   /** A batch of documents was not written as a whole; each of them is tried alone. */
   z.object({ event: z.literal("catalogue.batch-failed"), files: z.int() }),
   /** The rows are written; how long they took is missing from the figures. */
@@ -127,6 +129,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "pull.unasked": "warn",
   "pull.unreadable": "warn",
   "pull.not-given-back": "warn",
+  "pull.not-dropped": "warn",
   "catalogue.batch-failed": "warn",
   "catalogue.lag-unnoted": "warn",
   "upload.abort-failed": "warn",

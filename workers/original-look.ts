@@ -3,7 +3,6 @@ import { assetDoor } from "../durable-objects/asset-door.ts";
 import type { Asset } from "../schemas/asset.ts";
 import type { OriginalLossCode } from "../schemas/failure.ts";
 import type { Env } from "./stores/config.ts";
-import { StoreFailure } from "./stores/store-failure.ts";
 import type { WasabiStore } from "./stores/wasabi.ts";
 
 export interface Loss {
@@ -13,7 +12,7 @@ export interface Loss {
 
 interface Look {
   env: Pick<Env, "ASSET">;
-  wasabi: Pick<WasabiStore, "head" | "isProvenMissing">;
+  wasabi: Pick<WasabiStore, "head">;
   /** Who looks, for the history. */
   by: string;
 }
@@ -35,13 +34,7 @@ async function lossOf(
   wasabi: Look["wasabi"],
 ): Promise<Loss | null> {
   const found = await wasabi.head(key);
-  if (found === null) {
-    // A bare 404 may also come from a wrong bucket or address: nothing is called lost for the sake of a wrong setting.
-    if (!(await wasabi.isProvenMissing(key))) {
-      throw new StoreFailure("WASABI_FORBIDDEN", "Wasabi's HEAD finds no original, and its GET does not say so.");
-    }
-    return { code: "ORIGINAL_MISSING", message: `Nothing is at ${key} any more.` };
-  }
+  if (found === null) return { code: "ORIGINAL_MISSING", message: `Nothing is at ${key} any more.` };
   if (found.etag === etag && found.sizeBytes === sizeBytes) return null;
   const there = `${found.sizeBytes} bytes, ETag ${found.etag}`;
   return {

@@ -64,9 +64,17 @@ function copyParts(command: Archive, stage: StageOf<"parts">, bench: Workbench):
   const source = { key: sourceKey, etag: pin.value };
   return moveParts(stage, sizeBytes, bench, async (part) => {
     const etag = await bench.wasabi.copyPart(key, uploadId, { ...part, source }).catch(refuseAnother);
+    if (part.sizeBytes === sizeBytes && isMd5(etag) && isMd5(source.etag) && etag !== source.etag) throw otherBytes();
     return { n: part.n, sizeBytes: part.sizeBytes, etag, md5: null, sha256: null };
   });
 }
+
+/** Of an object that was put as a whole, and of every part, the ETag is the MD5 of its bytes. */
+const isMd5 = (etag: string) => /^[0-9a-f]{32}$/.test(etag);
+
+/** Ceph reads the name of a copy's source decoded once too often, and may find another object under it. */
+const otherBytes = () =>
+  new StoreFailure("SOURCE_CHANGED", "What Wasabi copied is not the upload: its MD5 is another.");
 
 const replaced = () => new StoreFailure("SOURCE_CHANGED", "Somebody replaced the upload while it was copied.");
 

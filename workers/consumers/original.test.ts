@@ -111,6 +111,24 @@ test.each(["another size", "the same size"])(
   },
 );
 
+test("a store that copies another object, as Ceph does for some names, archives nothing", async () => {
+  const [sourceKey, otherKey] = [`inbox/${newFileId()}.mov`, `inbox/${newFileId()}.mov`];
+  const bytes = content(2_000);
+  await putOriginal(sourceKey, bytes);
+  const otherEtag = await putOriginal(otherKey, bytes.toReversed());
+  const command = archiveCommand(bytes.length, sourceKey);
+  const copyPart: typeof wasabi.copyPart = async (key, uploadId, part) => {
+    await wasabi.copyPart(key, uploadId, { ...part, source: { key: otherKey, etag: otherEtag } });
+    // The local S3 answers a part's ETag that is no MD5.
+    return otherEtag;
+  };
+  const workbench = { ...smallCopies, wasabi: { ...wasabi, copyPart } };
+  const { facts, plan } = await runStages(command, archiveOriginal, {}, workbench);
+  expect(facts.at(-1)).toMatchObject({ type: "StepDeferred", code: "SOURCE_CHANGED", startOver: true });
+  expect(await wasabi.head(command.key)).toBeNull();
+  await wasabi.abortMultipart(command.key, plan?.uploadId ?? "");
+});
+
 test("a store that honours the condition tells of the replaced source at once", async () => {
   const sourceKey = `inbox/${newFileId()}.mov`;
   await putOriginal(sourceKey, content(2_000));
