@@ -202,7 +202,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     const command = Command.safeParse(message).data;
     const present = this.#store.load();
     if (command === undefined || present === null) return false;
-    // The catalogue is told of the present, whoever asks.
+    // The catalogue gets the present document, whoever asks.
     if (command.type !== "PublishCatalogue" && !(await this.confirm(message))) return false;
     requeue(command, present, this.#store, this.#nowMs());
     this.#wake();
@@ -224,7 +224,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       this.ctx.acceptWebSocket(server, [runnerTag]);
       server.serializeAttachment({ jobId: runnerJobId, ...tokenOf(searchParams, Date.now()) });
     }
-    // Who asks after a file that never was is told so in its first frame, and an alarm would be a database.
+    // An alarm creates a database: no asset, no alarm. The first frame says that there is no such asset.
     if (this.#store.isMade) await this.#armAlarm();
     return new Response(null, { status: 101, webSocket: client });
   }

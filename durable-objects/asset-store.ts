@@ -217,7 +217,7 @@ export class AssetStore {
     });
   }
 
-  /** One that is still due: another's event may have set it anew. */
+  /** One that is still due: another's event may have set it again. */
   postponeTimer(name: string, atMs: number, untilMs: number): void {
     this.#sql.exec("UPDATE timer SET at_ms = ? WHERE name = ? AND at_ms <= ?", untilMs, name, atMs);
   }

@@ -75,7 +75,7 @@ async function settle(env: Env, letter: DeadLetter, by: Settlement): Promise<Dea
 /** A letter is no authority either: its asset sends the command again, if it sent it before. */
 async function resend(env: Env, { body, queue }: DeadLetter): Promise<void> {
   const message = jsonOrNull(body);
-  // Read anew: a deployment that could not read it may have been followed by one that can.
+  // Read again: a newer deployment may read what the one before could not.
   const command = Command.safeParse(message).data;
   const refuse = (why: string) => new Refusal("BAD_MESSAGE", `${why}: it can be discarded, not replayed.`);
   if (command === undefined) throw refuse(`This message of ${queue} is not a command`);

@@ -12,7 +12,7 @@ const nowSeconds = () => Math.floor(Date.now() / 1000);
 beforeEach(async () => {
   vi.useRealTimers();
   vi.restoreAllMocks();
-  // An entry of its own, so that this isolate's copy is read anew.
+  // An entry of its own, so that this isolate reads the list again.
   await env.CATALOGUE.prepare("DELETE FROM revoked_tokens").run();
   await revoke({ jti: `fresh-${crypto.randomUUID()}`, reason: "test" });
 });
