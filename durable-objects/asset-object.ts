@@ -31,6 +31,7 @@ import type {
   PartsHold,
   ProxyLocation,
 } from "./asset-door.ts";
+import { AssetSockets } from "./asset-sockets.ts";
 import { AssetStore } from "./asset-store.ts";
 import { isProven } from "./command-proof.ts";
 import { type Decision, decide, requeue } from "./decision.ts";
@@ -44,18 +45,16 @@ import { Outbox } from "./outbox.ts";
 import { proxyLocation } from "./proxy-location.ts";
 import { hexId } from "./random-id.ts";
 import { answerRunner, type RunnerPorts } from "./runner-session.ts";
-import { closeEndedSockets, isEnded, nextLookAtMs, tokenOf } from "./socket-token.ts";
 import { grantSource } from "./source-grant.ts";
-import { broadcast, feedThrottle, sendFrame, type Throttle, watcherThrottle, welcome } from "./status-socket.ts";
+import { feedThrottle, sendFrame, type Throttle, watcherThrottle } from "./status-socket.ts";
 import { elapseTimers } from "./timer-run.ts";
 import { beginParts, openTransfer, type TransferPorts } from "./transfer-session.ts";
 
 const seenForMs = 14 * 24 * 3600 * 1000;
-const runnerTag = "runner";
-const watcherTag = "watcher";
 
 export class AssetObject extends DurableObject<Env> implements AssetDoor {
   readonly #store: AssetStore;
+  readonly #sockets: AssetSockets;
   readonly #outbox: Outbox;
   readonly #progressThrottle: Throttle<SingleFrame>;
   readonly #feedThrottle: Throttle<SingleFrame>;
@@ -64,6 +63,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = new AssetStore(ctx.storage.sql);
+    this.#sockets = new AssetSockets(ctx, env);
     this.#outbox = new Outbox({
       store: this.#store,
       fileId: () => this.#present().state.fileId,
@@ -74,7 +74,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
       newSecret: () => hexId(32),
       onFault: (fault, row) => log({ event: "command.unsent", commandId: row.id, type: row.type }, fault),
     });
-    this.#progressThrottle = watcherThrottle((frame) => this.#tellWatchers(frame));
+    this.#progressThrottle = watcherThrottle((frame) => this.#sockets.tellWatchers(frame));
     this.#feedThrottle = feedThrottle((frame) => this.#tellFeeds(frame));
   }
 
@@ -164,7 +164,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     const open = await this.openPart(jobId, lease, quality);
     if (!open.ok || open.uploadId !== null) return open;
     const { key } = open;
-    // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded anew.
+    // The upload belongs to the rendition, whose job id is newer than the job's once it had to be encoded again.
     const renditionJobId = renditionOf(this.#present().state, quality)?.jobId ?? jobId;
     this.#commit({ key: null, by: "api", event: { type: "UploadOpened", lease, quality, key, ...upload } }, () =>
       this.#store.transfers.record({ ...upload, quality, jobId: renditionJobId, key, atMs: this.#nowMs() }),
@@ -209,29 +209,18 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     return true;
   }
 
-  /** WebSocket upgrades: `/status` for watchers, `/runner/{jobId}` for the runner. The worker has checked who asks. */
+  /** WebSocket upgrades. */
   override async fetch(request: Request): Promise<Response> {
     if (request.headers.get("Upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
-    const { pathname, searchParams } = new URL(request.url);
-    const runnerJobId = /^\/runner\/([0-9a-f]{24})$/.exec(pathname)?.[1];
-    const { 0: client, 1: server } = new WebSocketPair();
-    if (runnerJobId === undefined) {
-      const asset = this.#view();
-      if (asset === null) return new Response(null, { status: 404 });
-      this.ctx.acceptWebSocket(server, [watcherTag]);
-      welcome(server, searchParams, asset);
-    } else {
-      this.ctx.acceptWebSocket(server, [runnerTag]);
-      server.serializeAttachment({ jobId: runnerJobId, ...tokenOf(searchParams, Date.now()) });
-    }
+    const answer = this.#sockets.accept(request, this.#view());
     // An alarm creates a database: no asset, no alarm. The first frame says that there is no such asset.
     if (this.#store.isMade) await this.#armAlarm();
-    return new Response(null, { status: 101, webSocket: client });
+    return answer;
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    if (!this.ctx.getTags(socket).includes(runnerTag) || (await isEnded(socket, this.#tokenTools()))) return;
-    const { jobId } = socket.deserializeAttachment() as { jobId: string };
+    const jobId = await this.#sockets.speakingRunner(socket);
+    if (jobId === null) return;
     const text = typeof message === "string" ? message : new TextDecoder().decode(message);
     const answer = await answerRunner(text, jobId, this.#runnerPorts());
     if (answer === null) {
@@ -259,14 +248,10 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
         this.#store.pruneSeen(this.#nowMs() - seenForMs);
         await this.#outbox.drain();
       }
-      await closeEndedSockets(this.ctx.getWebSockets(), this.#tokenTools());
+      await this.#sockets.closeEnded();
     } finally {
       await this.#armAlarm();
     }
-  }
-
-  #tokenTools() {
-    return { database: this.env.CATALOGUE, ctx: this.ctx, nowMs: Date.now() };
   }
 
   /** @param alongside what is stored with the decision, or not at all */
@@ -291,7 +276,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     for (const effect of effects) {
       if (effect.type !== "EndLease") continue;
       const { reason, message } = effect;
-      for (const socket of this.ctx.getWebSockets(runnerTag)) sendFrame(socket, { type: "cancel", reason, message });
+      this.#sockets.tellRunner({ type: "cancel", reason, message });
     }
     if (quiet) return;
     if (this.#present().state.job.lease === null) this.#progress = null;
@@ -299,12 +284,8 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
     this.#feedThrottle.flush();
     const asset = this.#view();
     if (asset === null) return;
-    this.#tellWatchers({ type: "asset", asset });
+    this.#sockets.tellWatchers({ type: "asset", asset });
     this.#tellFeeds({ type: "asset", asset });
-  }
-
-  #tellWatchers(frame: SingleFrame): void {
-    broadcast(this.ctx.getWebSockets(watcherTag), frame);
   }
 
   /** The feeds of those who watch many assets. */
@@ -364,7 +345,7 @@ export class AssetObject extends DurableObject<Env> implements AssetDoor {
 
   async #armAlarm(): Promise<void> {
     const nextMs = this.#store.nextAtMs();
-    const moments = [nextMs === null ? null : realMs(this.env, nextMs), nextLookAtMs(this.ctx.getWebSockets())];
+    const moments = [nextMs === null ? null : realMs(this.env, nextMs), this.#sockets.nextLookAtMs()];
     const [next] = moments.filter((moment) => moment !== null).sort((a, b) => a - b);
     if (next === undefined) await this.ctx.storage.deleteAlarm();
     else await this.ctx.storage.setAlarm(next);
