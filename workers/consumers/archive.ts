@@ -37,9 +37,10 @@ async function openArchive(command: Archive, bench: Workbench): Promise<Facts> {
   // As a string: the two keys are of different brands exactly when they differ.
   const sourceKey: string = command.sourceKey;
   if (sourceKey === key) return archived(command, proven(command, inPlace));
-  if (inPlace?.sizeBytes === sizeBytes) return archived(command, inPlace);
+  const found = await wasabi.head(sourceKey);
+  if (inPlace?.sizeBytes === sizeBytes && !areOtherBytes(inPlace, found)) return archived(command, inPlace);
   if (inPlace !== null) throw occupied(inPlace, command);
-  const source = proven(command, await wasabi.head(sourceKey));
+  const source = proven(command, found);
   const partSizeBytes = copyPartBytes(sizeBytes, bench.config.policy.transferPartBytes);
   const upload = await openUpload(bench, { key, fileId });
   try {
@@ -64,13 +65,17 @@ function copyParts(command: Archive, stage: StageOf<"parts">, bench: Workbench):
   const source = { key: sourceKey, etag: pin.value };
   return moveParts(stage, sizeBytes, bench, async (part) => {
     const etag = await bench.wasabi.copyPart(key, uploadId, { ...part, source }).catch(refuseAnother);
-    if (part.sizeBytes === sizeBytes && isMd5(etag) && isMd5(source.etag) && etag !== source.etag) throw otherBytes();
+    if (part.sizeBytes === sizeBytes && areOtherBytes({ etag }, source)) throw otherBytes();
     return { n: part.n, sizeBytes: part.sizeBytes, etag, md5: null, sha256: null };
   });
 }
 
 /** Of an object that was put as a whole, and of every part, the ETag is the MD5 of its bytes. */
 const isMd5 = (etag: string) => /^[0-9a-f]{32}$/.test(etag);
+
+/** True only where both ETags prove it: an upload in parts, or one that is gone since, proves nothing. */
+const areOtherBytes = (one: { etag: string }, other: { etag: string } | null) =>
+  other !== null && isMd5(one.etag) && isMd5(other.etag) && one.etag !== other.etag;
 
 /** Ceph reads the name of a copy's source decoded once too often, and may find another object under it. */
 const otherBytes = () =>

@@ -152,6 +152,16 @@ test("what else lies at an original's key is a failure, and is never overwritten
   for (const key of [copied.key, ingested.key]) expect(await readBack(key)).toBe(await hash("SHA-256", stranger));
 });
 
+test("an object of the announced size whose MD5 is not the upload's is no original", async () => {
+  const sourceKey = `inbox/${newFileId()}.mov`;
+  const sourceEtag = await putOriginal(sourceKey, content(2_000));
+  const [same, other] = [archiveCommand(2_000, sourceKey), archiveCommand(2_000, sourceKey)];
+  await putOriginal(same.key, content(2_000));
+  await putOriginal(other.key, content(2_000).toReversed());
+  expect((await run(same, archiveOriginal)).facts).toMatchObject([{ type: "OriginalArchived", etag: sourceEtag }]);
+  expect((await run(other, archiveOriginal)).facts).toMatchObject([{ type: "StepFailed", code: "CONFLICT" }]);
+});
+
 test.each([
   ["of another size", content(1_999)],
   ["of the same size", content(2_000).toReversed()],
