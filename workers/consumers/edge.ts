@@ -132,25 +132,18 @@ async function readArchive(
     noteEgress("promotion", sizeBytes);
     return body;
   } catch (error) {
-    throw await withArchiveLoss(error, source.key, { quality, jobId }, wasabi);
+    throw withArchiveLoss(error, { quality, jobId });
   }
 }
 
 /**
- * A Wasabi proxy that is gone, or is another object, is told to the asset, which restores it or has it encoded again;
- * until then the copy waits. A 404 counts only when S3 itself names the key: a wrong bucket answers 404 too.
+ * A Wasabi proxy that is gone, or is another object, is reported to the asset, which restores it or has it encoded again;
+ * until then the copy waits.
  */
-async function withArchiveLoss(
-  error: unknown,
-  key: string,
-  rendition: { quality: Quality; jobId: string },
-  wasabi: Workbench["wasabi"],
-): Promise<unknown> {
-  if (!(error instanceof StoreFailure)) return error;
-  const lost =
-    error.code === "ETAG_MISMATCH" || (error.code === "ORIGINAL_MISSING" && (await wasabi.isProvenMissing(key)));
-  const waits = new StoreFailure(lost ? "NOT_READY" : "WASABI_UNAVAILABLE", error.message, { retryable: true });
-  if (!lost) return error.code === "ORIGINAL_MISSING" ? waits : error;
+function withArchiveLoss(error: unknown, rendition: { quality: Quality; jobId: string }): unknown {
+  const isLoss = error instanceof StoreFailure && (error.code === "ETAG_MISMATCH" || error.code === "ORIGINAL_MISSING");
+  if (!isLoss) return error;
+  const waits = new StoreFailure("NOT_READY", error.message, { retryable: true });
   return new ToldFailure(waits, { facts: [{ type: "ArchiveLost", ...rendition, message: error.message }] });
 }
 

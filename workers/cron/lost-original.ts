@@ -20,7 +20,7 @@ export async function lookForOriginals(env: Env, wasabi: WasabiStore, nowMs: num
       const asset = await assetDoor(env.ASSET, fileId).view();
       if (asset !== null) await lookAtOriginal(asset, { env, wasabi, by: "original-look" });
     } catch (error) {
-      log({ event: "original.unseen", fileId }, error);
+      log({ event: "original.look-failed", fileId }, error);
     }
   }
 }

@@ -46,7 +46,7 @@ export async function readArchive(
     if (error.code === "ETAG_MISMATCH") {
       throw new ArchiveLoss("Wasabi holds another object at this proxy's key", { replaced: true, cause: error });
     }
-    const gone = error.code === "ORIGINAL_MISSING" && (await wasabi.isProvenMissing(archive.key));
-    throw gone ? new ArchiveLoss("Wasabi no longer holds this proxy", { replaced: false, cause: error }) : error;
+    if (error.code !== "ORIGINAL_MISSING") throw error;
+    throw new ArchiveLoss("Wasabi no longer holds this proxy", { replaced: false, cause: error });
   }
 }

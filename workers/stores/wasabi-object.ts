@@ -2,8 +2,8 @@
 import { codeOf } from "../../schemas/failure-policy.ts";
 import type { WasabiConfig } from "./config.ts";
 import { StoreFailure } from "./store-failure.ts";
-import { classifyWasabiError, errorCode } from "./wasabi-error.ts";
-import { answerText, drop, etagOf, refusalOf, sendOrThrow, sendSigned, transferTimeoutMs } from "./wasabi-request.ts";
+import { classifyWasabiError } from "./wasabi-error.ts";
+import { drop, etagOf, refusalOf, sendOrThrow, sendSigned, transferTimeoutMs } from "./wasabi-request.ts";
 import { objectUrl } from "./wasabi-url.ts";
 
 export interface ArchivedObject {
@@ -67,29 +67,18 @@ export async function headObject(config: WasabiConfig, key: string): Promise<Arc
  */
 async function explainHead(config: WasabiConfig, key: string, refused: Response): Promise<StoreFailure> {
   if (refused.status !== 403 && refused.status !== 404) return refusalOf(config, "a HEAD", refused);
-  const asked = await probe(config, key);
-  if (asked.ok) {
-    await drop(asked);
-    return classifyWasabiError("a HEAD", { status: 503, code: null, retryAfterMs: null });
-  }
-  return refusalOf(config, "a HEAD", asked);
-}
-
-const probe = (config: WasabiConfig, key: string) =>
-  sendSigned(config, {
+  const asked = await sendSigned(config, {
     operation: "a GET of one byte",
     method: "GET",
     url: objectUrl(config, key),
     headers: { range: "bytes=0-0" },
     timeoutMs: shortTimeoutMs,
   });
-
-/** True only when S3 itself says that this key is gone. */
-export async function isProvenMissing(config: WasabiConfig, key: string): Promise<boolean> {
-  const response = await probe(config, key);
-  if (response.status === 404) return errorCode(await answerText("a GET of one byte", response)) === "NoSuchKey";
-  await drop(response);
-  return false;
+  if (asked.ok) {
+    await drop(asked);
+    return classifyWasabiError("a HEAD", { status: 503, code: null, retryAfterMs: null });
+  }
+  return refusalOf(config, "a HEAD", asked);
 }
 
 function rangeOf(headers: Headers): (ByteRange & { totalBytes: number }) | null {

@@ -15,7 +15,6 @@ const videoType = "video/mp4";
 export function wasabiStore(config: WasabiConfig) {
   return {
     head: (key: string) => object.headObject(config, key),
-    isProvenMissing: (key: string) => object.isProvenMissing(config, key),
     getRange: (key: string, wanted: object.VersionedRange) => object.getRange(config, key, wanted),
     put: (key: string, body: ReadableStream<Uint8Array>, options: object.PutOptions) =>
       object.putObject(config, key, body, options),
