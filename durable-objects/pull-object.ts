@@ -32,7 +32,7 @@ const longestPauseMs = 2_000;
 /** After a look that failed, doubling. */
 const troublePauseMs = { first: 1_000, longest: 30_000 };
 const unreadableRetrySeconds = 60;
-const unaskedRetrySeconds = 10;
+const confirmRetrySeconds = 10;
 const confirmTimeoutMs = 10_000;
 
 const alertCause = "transcode-queues";
@@ -190,7 +190,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     const late = () => new Error("the asset's object did not answer in time");
     return within(assetDoor(this.env.ASSET, fileId).confirm(message), confirmTimeoutMs, late).catch(
       (fault: unknown) => {
-        log({ event: "pull.unasked", fileId }, fault);
+        log({ event: "pull.confirm-failed", fileId }, fault);
         return null;
       },
     );
@@ -207,7 +207,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
     const { message } = read;
     const isConfirmed = await this.#isConfirmed(message);
     if (isConfirmed === true) return { queue, leaseId, attempts, message };
-    if (isConfirmed === null) await this.#giveBack(queue, leaseId, unaskedRetrySeconds);
+    if (isConfirmed === null) await this.#giveBack(queue, leaseId, confirmRetrySeconds);
     else await this.#drop(queue, leaseId, message);
     return null;
   }

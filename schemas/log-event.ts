@@ -54,7 +54,7 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** The queues that runners wait for could not be pulled; asked again after a pause. */
   z.object({ event: z.literal("pull.failed"), queue: z.string(), inARow: z.int() }),
   /** The asset was not asked whether it sent the message, which waits for the next look. */
-  z.object({ event: z.literal("pull.unasked"), fileId: z.string() }),
+  z.object({ event: z.literal("pull.confirm-failed"), fileId: z.string() }),
   /** A message of a transcode queue that is no job: given back, it ends as a dead letter. */
   z.object({ event: z.literal("pull.unreadable"), queue: z.string(), attempts: z.int(), problem: z.string() }),
   /** A message could not be given back; it is visible again when its lease is over. */
@@ -76,7 +76,7 @@ export const LogEvent = z.discriminatedUnion("event", [
   /** The asset was not asked whether its copy may leave R2; it is nominated again within the hour. */
   z.object({ event: z.literal("retention.nomination-failed"), fileId: z.string(), quality: z.string() }),
   /** An original that may be lost could not be looked at; it is looked at again with the next tick. */
-  z.object({ event: z.literal("original.unseen"), fileId: z.string() }),
+  z.object({ event: z.literal("original.look-failed"), fileId: z.string() }),
   z.object({ event: z.literal("timer.job-failed"), job: z.string() }),
   /** An order about a project: it goes on at the next tick, or an asset did not hear of it. */
   z.object({ event: z.literal("project-run.failed"), runId: z.string() }),
@@ -126,7 +126,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "command.fact-refused": "error",
   "queue.message-failed": "error",
   "pull.failed": "warn",
-  "pull.unasked": "warn",
+  "pull.confirm-failed": "warn",
   "pull.unreadable": "warn",
   "pull.not-given-back": "warn",
   "pull.not-dropped": "warn",
@@ -138,7 +138,7 @@ export const levelOf: Readonly<Record<LogEvent["event"], LogLevel>> = {
   "stray-uploads.unlistable": "warn",
   "upload.unanswered": "warn",
   "retention.nomination-failed": "warn",
-  "original.unseen": "warn",
+  "original.look-failed": "warn",
   "timer.job-failed": "error",
   "project-run.failed": "error",
   "project-run.unanswered": "warn",
