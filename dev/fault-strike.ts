@@ -187,7 +187,7 @@ async function setLink(scene: Scene, link: StruckLink, rule: FaultRule): Promise
   else await (await control(scene)).setLink(link satisfies LinkName, rule);
 }
 
-/** Read anew each time: a stack that was started again has another token. */
+/** Read again each time: a stack that was started again has another token. */
 async function control(scene: Scene): Promise<FaultControl> {
   return new FaultControl(await scene.stack.file());
 }

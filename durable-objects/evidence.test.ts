@@ -115,7 +115,7 @@ test("an archive that is lost has no evidence until it is proven again", async (
 test("a copy that left R2 has none; the archive keeps its own", async () => {
   const { upload, door, jobId } = await seedProxy({ placed: true });
   const { fileId } = upload;
-  // Long unwatched: the stored state is made a year older, and read anew.
+  // Long unwatched: the stored state is made a year older, and read again.
   await runInDurableObject(stubOf(fileId), (_instance, { storage }) => {
     const document = JSON.parse(String(storage.sql.exec("SELECT document FROM asset").one().document));
     const aYearAgoMs = Date.now() - 365 * 24 * 3600 * 1000;
@@ -132,7 +132,7 @@ test("a copy that left R2 has none; the archive keeps its own", async () => {
 
 test.each([
   ["that was being made has its proof from then on", false],
-  ["that was there is proven anew, and was not written anew", true],
+  ["that was there is proven again, and was not written again", true],
 ])("a copy %s when its removal is called off", async (_name, wasPlaced) => {
   const { upload, door, jobId, bytes } = await seedProxy({ placed: wasPlaced });
   const { fileId } = upload;

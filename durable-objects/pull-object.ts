@@ -111,7 +111,7 @@ export class PullObject extends DurableObject<Env> implements PullDoor {
   /** A queue that cannot be asked holds up no other; whether all are empty is not known then. */
   async #look(): Promise<void> {
     this.#lastLookMs = Date.now();
-    // Who comes while it is under way may be given a message, and is told of nothing else.
+    // Who comes while it is under way may get a message, but no other answer yet.
     const askers = this.#present();
     let found = 0;
     let failure: StoreFailure | null = null;

@@ -95,7 +95,7 @@ export class PullWaiter {
     }
   }
 
-  /** Where the answer has begun, it ends without a message; whoever asks again is told. */
+  /** Where the answer has begun, it ends without a message; the next request gets the refusal. */
   async refuse(refusal: PullRefusal): Promise<void> {
     if (this.#writer === null) this.#answer(Response.json(refusal, { status: 503 }));
     else await this.give({ pulled: null });

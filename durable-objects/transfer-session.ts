@@ -26,7 +26,7 @@ export function openTransfer(step: StepRef, op: number, plan: TransferPlan, port
 }
 
 /**
- * Two deliveries never write the same part: a store that takes it twice may name it anew, and the name that was told
+ * Two deliveries never write the same part: a store that takes it twice may name it again, and the name that was told
  * first would fit no more.
  */
 export function beginParts(step: StepRef, op: number, hold: PartsHold, ports: TransferPorts): PartsAnswer {

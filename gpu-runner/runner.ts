@@ -81,7 +81,7 @@ function listenForSignals(settings: Settings, log: Logger): Endings {
 }
 
 async function stayUnfit(reason: string, { shutdown, finish }: Endings, log: Logger): Promise<void> {
-  const says = "this runner has stopped pulling jobs; mend it and start it again";
+  const says = "this runner has stopped pulling jobs; fix it and start it again";
   log.error({ reason }, says);
   const reminder = setInterval(() => log.error({ reason }, says), unfitReminderMs);
   const ended = AbortSignal.any([shutdown, finish]);

@@ -42,7 +42,7 @@ try {
   if (config === null) process.stdout.write(help);
   else await run(config);
 } catch (error) {
-  // A refused setting is the operator's to mend: no stack.
+  // A refused setting is the operator's to fix: no stack.
   const told =
     error instanceof ConfigError
       ? `${error.message}\n\nSee node lucid-agent/main.ts --help`

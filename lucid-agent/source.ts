@@ -89,7 +89,7 @@ function rangeRefusal(headers: Headers, range: SourceRange): AgentFailure | null
 
 /**
  * Yields the source's bytes from `range.from` to its end, exactly.
- * @throws AgentFailure what trying again cannot mend
+ * @throws AgentFailure what trying again cannot fix
  * @throws SourceInterrupted what it can
  */
 export async function* readSource(

@@ -1,5 +1,5 @@
 /**
- * The LucidLink tree: opened anew for every piece of work, so that a filespace that went away is noticed, and refused
+ * The LucidLink tree: opened again for every piece of work, so that a filespace that went away is noticed, and refused
  * when it is not mounted. Everything below happens through open folders, so nothing can land outside it.
  */
 import { constants, type StatsFs } from "node:fs";

@@ -112,7 +112,7 @@ export type CopyReason = z.infer<typeof CopyReason>;
 
 export const StoredCopy = z.object({
   tier: CopyTier,
-  /** Whose bytes it holds: on R2 the job is part of the key, and a rendition that is encoded anew gets a new one. */
+  /** Whose bytes it holds: on R2 the job is part of the key, and a rendition that is encoded again gets a new one. */
   jobId: JobId,
   state: CopyState,
   /** Asked for by a viewer or an operator while it was being removed: placed again once that is over. */

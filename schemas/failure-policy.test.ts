@@ -63,7 +63,7 @@ test("throttling waits, a real refusal does not, and both may come as a 403", ()
   expect(failurePolicy[judged("s3Status", 403)]).toBe("fatal");
 });
 
-test("whoever does not answer is tried again, and what the agent cannot mend by itself is an outage of LucidLink", () => {
+test("whoever does not answer is tried again, and what the agent cannot fix by itself is an outage of LucidLink", () => {
   for (const code of Object.values(failureSources.silence.rows)) expect(isRetryable(code)).toBe(true);
   for (const code of AgentProblemCode.options.filter((each) => each.startsWith("LUCIDLINK_"))) {
     expect(failurePolicy[code]).toBe("outage");

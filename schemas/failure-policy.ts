@@ -210,7 +210,7 @@ export const failureSources = {
   r2: {
     says: "R2: the number at the end of its error's message",
     rows: {
-      // EntityTooSmall, NoSuchUpload, InvalidPart, and parts of unequal sizes: begun anew.
+      // EntityTooSmall, NoSuchUpload, InvalidPart, and parts of unequal sizes: started over.
       "10011": "UPLOAD_LOST",
       "10024": "UPLOAD_LOST",
       "10025": "UPLOAD_LOST",

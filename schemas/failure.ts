@@ -66,7 +66,7 @@ const table = {
   WASABI_FORBIDDEN: failure("Wasabi refuses the keys", "Check the keys and the bucket policy, then retry."),
   UPLOAD_LOST: failure(
     "The multipart upload is gone",
-    "What was being written is begun anew; a rendition is encoded again.",
+    "What was being written is started over; a rendition is encoded again.",
   ),
   STRAY_UPLOAD: failure(
     "A multipart upload that nobody knew lay in Wasabi",
@@ -106,9 +106,9 @@ const table = {
   ),
   STEP_OVERDUE: failure("A step gave no sign in its time", "It is sent again by itself."),
   APP_WEBHOOK_FAILED: failure("The application's endpoint did not accept the call", "Check APP_WEBHOOK_URL."),
-  BAD_MESSAGE: failure("A queue message could not be read", "See the dead letter and mend what sent it."),
+  BAD_MESSAGE: failure("A queue message could not be read", "See the dead letter and fix what sent it."),
   CONFLICT: failure("The request contradicts what is known", "Use another file id, or send the same data."),
-  BAD_REQUEST: failure("The request is not valid", "Mend the fields named in errors."),
+  BAD_REQUEST: failure("The request is not valid", "Correct the fields named in errors."),
   UNAUTHENTICATED: failure("No valid token", "Send a valid bearer token."),
   FORBIDDEN: failure(
     "The token or key does not allow this",

@@ -45,7 +45,7 @@ function bound(origin: string, relation: string, limit: number | bigint): string
     : `must have ${relation} ${limit} ${unit[Number(limit) === 1 ? 0 : 1]}`;
 }
 
-/** One sentence for each field, since the first fault of a field is the one to mend. */
+/** One sentence for each field, since the first fault of a field is the one to fix. */
 export function firstOfEachPath<Issue extends { path: readonly PropertyKey[] | string }>(
   issues: readonly Issue[],
 ): Issue[] {

@@ -1,4 +1,4 @@
-/** What doctor is told of a deployment: by an env file, or by a local stack's stack.json. */
+/** The settings of a deployment that doctor checks: from an env file, or from a local stack's stack.json. */
 import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
 import { z } from "zod";

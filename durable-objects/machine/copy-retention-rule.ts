@@ -103,7 +103,7 @@ export const wishAgain: CopyRule<"PromotionRequested"> = {
 
 export const keepPlaced: CopyRule<"PromotionRequested"> = {
   name: "keepPlaced",
-  says: "An operator wants it on R2, where it is: its retention starts anew, and it is kept for as long as was asked.",
+  says: "An operator wants it on R2, where it is: its retention starts over, and it is kept for as long as was asked.",
   to: [],
   run(draft, subject, event) {
     pin(subject, event);

@@ -22,7 +22,7 @@ export const place: CopyRule<"SourceReady"> = {
 
 export const replaceCopy: CopyRule<"SourceReplaced"> = {
   name: "replaceCopy",
-  says: "Its rendition was encoded anew and is verified: R2's old key is removed and the new one placed; LucidLink's file is replaced.",
+  says: "Its rendition was encoded again and is verified: R2's old key is removed and the new one placed; LucidLink's file is replaced.",
   to: ["removing", "wanted"],
   run(draft, subject) {
     const { copy } = subject;
@@ -120,7 +120,7 @@ export const recordGone: CopyRule<"CopyRemoved"> = {
 
 export const noteAccess: CopyRule<"ProxyAccessed"> = {
   name: "noteAccess",
-  says: "A viewer played it: its retention starts anew.",
+  says: "A viewer played it: its retention starts over.",
   to: [],
   run(draft, subject, { jobId }) {
     if (!sameJob(subject, jobId)) return "ignored";

@@ -213,7 +213,7 @@ describe("an archive that is lost", () => {
     expect(jobOf(world).generation).toBe(1);
   });
 
-  test("without a copy on R2 is encoded again, and its other copies are made anew", () => {
+  test("without a copy on R2 is encoded again, and its other copies are made again", () => {
     const world = reach("distributed");
     const lost = lose(world, "720p");
     expect(commandTypes(lost)).toEqual([]);

@@ -1,4 +1,4 @@
-/** Outages and the tries of a step, by the one table: what a day without a store costs, and that nobody has to mend it. */
+/** Outages and the tries of a step, by the one table: what a day without a store costs, and that nobody has to fix it. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AssetEvent } from "../../schemas/event.ts";

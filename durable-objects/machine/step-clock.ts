@@ -109,7 +109,7 @@ function askedMs(retryAfterMs: number | null, jitter: number): number {
   return Math.round(Math.min(retryAfterMs ?? 0, longestRetryAfterMs) * (1 + 0.2 * jitter));
 }
 
-/** Over, well or not: the problem stays for people to see until the step succeeds or is asked for anew. */
+/** Over, well or not: the problem stays for people to see until the step succeeds or is asked for again. */
 export function close(step: Step): void {
   step.phase = "idle";
   step.sends = 0;

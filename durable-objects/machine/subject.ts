@@ -77,7 +77,7 @@ export type CopyEvent =
     >
   /** Its rendition is archived, so that it may be placed. */
   | { type: "SourceReady" }
-  /** Its rendition was encoded anew under another job and is verified: what the copy holds has a successor. */
+  /** Its rendition was encoded again under another job and is verified: what the copy holds has a successor. */
   | { type: "SourceReplaced" }
   /** The asset is deleted: the copy goes. */
   | { type: "CopyWithdrawn" };

@@ -25,7 +25,7 @@ const harshOutcomes: readonly Outcome[] = [...gentleOutcomes, "stumble", "fail"]
 
 type Acts = Readonly<Record<string, (world: World, act: Act) => void>>;
 
-/** What trying again mends. */
+/** What trying again fixes. */
 const gentle: Acts = {
   take: (world, { a, b }) => world.take(a % (world.commands.length || 1), chosen(gentleOutcomes, b) ?? "succeed"),
   hear: (world, { a }) => world.hear(a % (world.facts.length || 1)),
@@ -216,7 +216,7 @@ function askForWhatIsGone(world: World): void {
   }
 }
 
-const mended = ["distributed", "evicted"];
+const recovered = ["distributed", "evicted"];
 
 describe("a healthy world after any storm", () => {
   test(
@@ -226,7 +226,7 @@ describe("a healthy world after any storm", () => {
         fc.property(heights, partCounts, actsOf(gentle), (height, parts, acts) => {
           const world = live(gentle, height, parts, acts);
           world.settle();
-          const ends = world.silences >= 2 * world.run.policy.transcodeAttempts ? [...mended, "failed"] : mended;
+          const ends = world.silences >= 2 * world.run.policy.transcodeAttempts ? [...recovered, "failed"] : recovered;
           expect([...ends, "deleted"]).toContain(world.run.status);
           expectStoresToAgree(world);
         }),
@@ -237,7 +237,7 @@ describe("a healthy world after any storm", () => {
   );
 
   test(
-    "faults end in a failure that says why, and one retry mends it",
+    "faults end in a failure that says why, and one retry fixes it",
     () => {
       fc.assert(
         fc.property(heights, partCounts, actsOf(harsh), (height, parts, acts) => {
@@ -254,7 +254,7 @@ describe("a healthy world after any storm", () => {
           world.settle();
           askForWhatIsGone(world);
           world.settle();
-          expect([...mended, "deleted"]).toContain(run.status);
+          expect([...recovered, "deleted"]).toContain(run.status);
           expectStoresToAgree(world);
         }),
         { numRuns: 400 },

@@ -263,7 +263,7 @@ function startLadder(draft: Draft, event: EventOf<"SourceProbed">): Verdict {
 
 /**
  * A rung that left the ladder before anything of it was made would be waited for for ever. One that was ever commanded
- * stays: its fencing number must not start anew.
+ * stays: its fencing number must not start over.
  */
 function dropUnplanned(asset: StoredAsset, plans: readonly StoredRendition["plan"][]): void {
   asset.renditions = asset.renditions.filter(

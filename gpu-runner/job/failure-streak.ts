@@ -30,7 +30,7 @@ export function reasonToStop(streak: FailureStreak): string | null {
 
 const assetsShutOut = 2;
 
-/** Assets whose originals nobody may read. The keys are the API's: they are mended there, and every job until then fails. */
+/** Assets whose originals nobody may read. The keys are the API's: they are fixed there, and every job until then fails. */
 export type ShutOut = readonly string[];
 
 export function nextShutOut(shutOut: ShutOut, fileId: string, outcome: JobOutcome): ShutOut {

@@ -60,7 +60,7 @@ export function createPartUploader(options: PartUploadOptions): PartUploader {
   const urls = new PartUrlCache(options.grant, options.urlsAhead, options.nowMs);
   /** Of each quality's newest upload; what an earlier one still has under way counts no more. */
   const stored = new Map<Quality, { bytes: number }>();
-  /** The last put of each part number, so that a part sent anew never races with its predecessor. */
+  /** The last put of each part number, so that a part sent again never races with its predecessor. */
   const underWay = new Map<string, Promise<unknown>>();
 
   return {

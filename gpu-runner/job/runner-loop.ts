@@ -138,7 +138,7 @@ export async function runnerLoop(options: RunnerLoopOptions): Promise<LoopEnd> {
     return { job };
   }
 
-  /** With the store shut, jobs are tried one at a time and far apart, so that few assets fail before somebody mends it. */
+  /** With the store shut, jobs are tried one at a time and far apart, so that few assets fail before somebody fixes it. */
   async function untilStoreMayBeOpen(): Promise<void> {
     while (reasonToWait(shutOut) !== null && running.size > 0) await Promise.race(running);
     const reason = reasonToWait(shutOut);

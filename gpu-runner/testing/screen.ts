@@ -1,5 +1,5 @@
 /**
- * As much of a terminal as drawing over oneself needs: text that wraps, lines that are broken anew when its width changes,
+ * As much of a terminal as drawing over oneself needs: text that wraps, lines that are broken again when its width changes,
  * and the few control sequences that are used. Any other is refused.
  */
 const token = /[\n\r]|\p{Cc}\[(\??\d*)([A-Za-z])|./gu;

@@ -50,7 +50,7 @@ export class World {
   readonly runners: Runner[] = ["one", "two", "three"].map((id) => ({ id, lease: null, probed: false }));
   originalThere = true;
   projectPinned = false;
-  /** Whatever may rightly end in `failed`: a fault that trying again need not mend. */
+  /** Whatever may rightly end in `failed`: a fault that trying again need not fix. */
   faults = 0;
   /** Leases that ran out. */
   silences = 0;

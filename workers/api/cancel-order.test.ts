@@ -130,7 +130,7 @@ describe("a job that waits for its original", () => {
 });
 
 describe("a job that is offered", () => {
-  test("is given to no runner any more; a retry offers it anew", async () => {
+  test("is given to no runner any more; a retry offers it again", async () => {
     const { pipeline, fileId } = await offered();
     const { generation } = await pipeline.asset();
     await ordered(fileId, "cancel");

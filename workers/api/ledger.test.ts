@@ -116,7 +116,7 @@ describe("egress", () => {
     expect(await alerts()).toEqual([]);
   });
 
-  test("of next month begins anew", async () => {
+  test("of next month starts over", async () => {
     await store("acme", "wasabi", "original", tb);
     noteEgress("promotion", 2 * tb);
     await flushEgress(env.CATALOGUE, nowMs);

@@ -38,7 +38,7 @@ export const storage = route({
   summary: "What lies on each tier and what it costs a month, in all and by client, as counted once a day.",
   access: operators,
   query: z.strictObject({
-    /** Counts anew first: every row of the catalogue is read. */
+    /** Counts again first: every row of the catalogue is read. */
     fresh: z.enum(["true", "false"]).default("false"),
   }),
   answers: { 200: StorageReport },

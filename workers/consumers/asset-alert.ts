@@ -12,7 +12,7 @@ import { publishAssets } from "../stores/catalogue.ts";
 import type { Env } from "../stores/config.ts";
 import type { Alert } from "../stores/incident.ts";
 
-/** Every file of a client meets these at the same time, and waiting alone will not mend them. */
+/** Every file of a client meets these at the same time, and waiting alone will not fix them. */
 const sharedCodes: ReadonlySet<FailureCode> = new Set([
   "LUCIDLINK_FULL",
   "LUCIDLINK_NOT_MOUNTED",

@@ -133,7 +133,7 @@ test("a copy on R2: failed, the asset stays playable; a retry places that copy a
 });
 
 test.each([
-  ["at once, for what nothing mends", "PATH_REFUSED", 1],
+  ["at once, for what nothing fixes", "PATH_REFUSED", 1],
   ["after its tries", "CHECKSUM_MISMATCH", 5],
 ] as const)(
   "a copy in LucidLink: failed %s; the asset stays playable, a retry asks again",

@@ -10,7 +10,7 @@ import { mostPartsAtOnce, partRange, partsPerMessage } from "../stores/transfer-
 import { answeredByDoor } from "./step-work.ts";
 import { type Facts, NotWanted, ToldFailure, type Workbench } from "./workbench.ts";
 
-/** What no other try in the same upload mends. */
+/** What no other try in the same upload fixes. */
 const startsOver: ReadonlySet<FailureCode> = new Set(["UPLOAD_LOST", "SOURCE_CHANGED"]);
 
 /** How an object of this size is cut; its parts may move in any order unless a midstate says otherwise. */

@@ -33,11 +33,11 @@ export const sweepLimits = {
   rows: 1_000,
   pages: 20,
   /**
-   * A walk goes on from tick to tick where it ended, so that what is kept is not read every minute. It begins anew when it
+   * A walk goes on from tick to tick where it ended, so that what is kept is not read every minute. It starts over when it
    * has come to its end and is older than this, for pins that ended, assets that gave no answer, and rows that came late.
    */
   walkMs: 60 * 60_000,
-  /** Before each of so many nominations the policy and the pins are read anew. */
+  /** Before each of so many nominations the policy and the pins are read again. */
   batch: 100,
   /** Assets asked at the same time. */
   atOnce: 50,

@@ -38,7 +38,7 @@ export async function readHotCopy(key: EdgeKey, range: RangeSpec, nowMs: number)
   if (span === null) return null;
   const headers = range.kind === "whole" ? {} : { range: `bytes=${span.from}-${span.to}` };
   const found = await lookUp(new Request(addressOf(key, minute), { headers })).catch(() => {
-    // Counted anew, so that nobody else waits for a cache that is unwell.
+    // Counted again, so that nobody else waits for a cache that is unwell.
     demands.delete(key);
     return undefined;
   });

@@ -131,7 +131,7 @@ async function copy(
 }
 
 /**
- * One timer for the whole body, not one a chunk. Each read begins the silence anew, so that neither a slow source nor a
+ * One timer for the whole body, not one a chunk. Each read begins the silence again, so that neither a slow source nor a
  * viewer that does not read looks like one.
  */
 function watchSilence() {

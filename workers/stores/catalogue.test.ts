@@ -279,7 +279,7 @@ test("a dead letter is one row, waits for a person, and is resolved once", async
   expect(await database.prepare("SELECT count(*) AS n FROM dead_letters").first("n")).toBe(1);
 });
 
-test("letters raise one alert per cause; the last of them that is resolved clears it, and a new one raises it anew", async () => {
+test("letters raise one alert per cause; the last of them that is resolved clears it, and a new one raises it again", async () => {
   const by = { resolution: "discarded", at: at(5), sub: "ops" } as const;
   const alert = {
     cause: "dead-letter:archive:unreadable",

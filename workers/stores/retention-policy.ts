@@ -1,4 +1,4 @@
-/** The retention policy and the projects' pins, in D1. The sweep reads them anew each time; doors may do with a copy of seconds. */
+/** The retention policy and the projects' pins, in D1. The sweep reads them again each time; doors may do with a copy of seconds. */
 import { z } from "zod";
 import { QUALITIES, type Quality } from "../../schemas/ladder.ts";
 import type { Policy } from "../../schemas/policy.ts";
@@ -87,7 +87,7 @@ export function termsFor(
 export const termsOf = (retention: Retention, owner: { clientName: string; projectName: string }): TermsByQuality =>
   Object.fromEntries(QUALITIES.map((quality) => [quality, termsFor(retention, owner, quality)])) as TermsByQuality;
 
-/** Read anew: an order must not go past a pin that was given just now. @returns until when (ISO 8601), or null */
+/** Read again: an order must not go past a pin that was given just now. @returns until when (ISO 8601), or null */
 export async function projectPinOf(
   database: D1Database,
   { clientName, projectName }: { clientName: string; projectName: string },
@@ -100,7 +100,7 @@ export async function projectPinOf(
 }
 
 /**
- * With its line in the record, and the sweep begun anew, or not at all.
+ * With its line in the record, and the sweep started over, or not at all.
  * @returns false when somebody has changed it since that version
  */
 export async function changeRetention(

@@ -156,7 +156,7 @@ export interface Walk {
 
 const WalkRow = z.object({ position: z.string().nullable(), started_at: z.string() });
 
-/** How far a walk has come. @returns null when there is none, or it is to begin anew */
+/** How far a walk has come. @returns null when there is none, or it is to start over */
 export async function walkOf(database: D1Database, name: string): Promise<Walk | null> {
   const row = await answered(
     database.prepare("SELECT position, started_at FROM sweeps WHERE name = ?1").bind(name).first(),
@@ -166,7 +166,7 @@ export async function walkOf(database: D1Database, name: string): Promise<Walk |
   return { position: position === null ? null : WalkPosition.parse(JSON.parse(position)), startedAt };
 }
 
-/** One that goes on and is there no longer was told meanwhile to begin anew, and stays so. */
+/** One that goes on and is there no longer was told meanwhile to start over, and stays so. */
 export async function noteWalk(
   database: D1Database,
   name: string,

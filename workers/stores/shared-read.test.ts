@@ -19,7 +19,7 @@ function reader(answers: (() => Promise<string>)[]) {
 
 const never = () => new Promise<string>(() => undefined);
 
-test("many who ask at once share a read, and whoever asks for something fresher has it read anew", async () => {
+test("many who ask at once share a read, and whoever asks for something fresher has it read again", async () => {
   const { shared, reads } = reader([async () => "one", async () => "two"]);
   const answers = await Promise.all([1, 2, 3].map(() => shared.get(0, ctx)));
   expect(answers.map((answer) => answer?.value)).toEqual(["one", "one", "one"]);

@@ -48,7 +48,7 @@ export class SharedRead<Value> {
     return this.#known;
   }
 
-  /** What is asked for next is read anew. */
+  /** What is asked for next is read again. */
   forget(): void {
     this.#known = null;
     this.#reading = null;
