@@ -175,8 +175,8 @@ export const AssetStateV1 = z.object({
       etag: Etag,
       sha256: CompositeSha256.nullable(),
       verifiedAtMs: AtMs,
-      /** It was deleted or replaced since. Documents written before anybody looked have none. */
-      loss: OriginalLoss.nullable().default(null),
+      /** It was deleted or replaced since. Absent, not null: the release before writes back only the fields it knows. */
+      loss: OriginalLoss.optional(),
     })
     .nullable(),
   source: SourceProbe.nullable(),

@@ -14,7 +14,9 @@ test("a dry run of the deployment has nothing to warn of", async () => {
   const outdir = await mkdtemp(join(tmpdir(), "mmf-dry-run-"));
   try {
     const wrangler = join(root, "node_modules", "wrangler", "bin", "wrangler.js");
-    const options = { cwd: root, timeout: 60_000, env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } };
+    // The test run itself has wrangler say less.
+    const env = { ...process.env, WRANGLER_LOG: "log", NO_COLOR: "1", FORCE_COLOR: "0" };
+    const options = { cwd: root, timeout: 60_000, env };
     const run = promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", outdir], options);
     const { stdout, stderr } = await run;
     expect(stdout).toContain("--dry-run: exiting now.");

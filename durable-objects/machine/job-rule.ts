@@ -73,7 +73,7 @@ const holdsLease = (job: Job, lease: string) => job.lease?.token === lease;
 function noteOriginal({ asset, stamp }: Draft, job: Job, event: EventOf<"OriginalArchived">): boolean {
   if (event.op !== job.archive.op || asset.original !== null) return false;
   const { key, sizeBytes, etag, sha256 } = event;
-  asset.original = { key, sizeBytes, etag, sha256, verifiedAtMs: stamp.atMs, loss: null };
+  asset.original = { key, sizeBytes, etag, sha256, verifiedAtMs: stamp.atMs };
   return true;
 }
 

@@ -26,8 +26,8 @@ export const regainOriginal: JobRule<"OriginalFound"> = {
   to: [],
   run({ asset }, _job, { etag }) {
     const { original } = asset;
-    if (original?.etag !== etag || original.loss === null) return "ignored";
-    original.loss = null;
+    if (original?.etag !== etag || original.loss === undefined) return "ignored";
+    delete original.loss;
     return "applied";
   },
 };

@@ -121,7 +121,7 @@ function viewProblem(step: Step, ref: StepRef): Problem | null {
 
 /** A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. */
 function worstProblem({ job, original, renditions }: StoredAsset): Problem | null {
-  if (original !== null && original.loss !== null) {
+  if (original?.loss !== undefined) {
     const { code, message, sinceAtMs } = original.loss;
     return { step: "original", code, message, since: iso(sinceAtMs), retryable: false, nextAttemptAt: null };
   }
