@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Binaries } from "../gpu-runner/media/binaries.ts";
-import { filterGraph } from "../gpu-runner/media/encode-command.ts";
+import { filterGraph } from "../gpu-runner/media/picture-graph.ts";
 import type { RenditionPlan } from "../schemas/ladder.ts";
 import type { SourceProbe } from "../schemas/media-probe.ts";
 

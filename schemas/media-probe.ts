@@ -3,6 +3,7 @@
  * producer understands. Pure; running ffprobe is the runner's.
  */
 import { z } from "zod";
+import { choosePicture, type PictureTrack, secondsOfTag } from "./picture-track.ts";
 
 /** A frame rate or an aspect ratio, exact. */
 export const Rational = z.strictObject({
@@ -32,6 +33,10 @@ export const SourceProbe = z.strictObject({
   videoDurationSeconds: z.number().positive(),
   /** How much later than the file its picture begins; absent: not at all. */
   pictureDelaySeconds: z.number().positive().optional(),
+  /** The picture's place among all streams of the file, from 0. Absent from what older runners have stored. */
+  videoIndex: z.int().nonnegative().optional(),
+  /** Why this picture track, in words; absent where the file has no other. */
+  videoWhy: z.string().max(200).optional(),
   /** Display size: after the sample aspect ratio, and swapped for a rotation by 90° or 270°. */
   width: z.int().positive(),
   height: z.int().positive(),
@@ -81,6 +86,7 @@ const numeric = z
   .catch(undefined);
 
 const FfprobeStream = z.object({
+  index: z.int().nonnegative().optional(),
   codec_type: z.string().optional(),
   codec_name: z.string().optional(),
   codec_tag_string: z.string().optional(),
@@ -107,7 +113,7 @@ const FfprobeStream = z.object({
   tags: z.record(z.string(), z.string()).optional(),
   side_data_list: z.array(z.object({ rotation: numeric })).optional(),
 });
-type FfprobeStream = z.infer<typeof FfprobeStream>;
+export type FfprobeStream = z.infer<typeof FfprobeStream>;
 
 export const FfprobeOutput = z.object({
   format: z.object({
@@ -117,6 +123,7 @@ export const FfprobeOutput = z.object({
     tags: z.record(z.string(), z.string()).optional(),
   }),
   streams: z.array(FfprobeStream),
+  programs: z.array(z.object({ program_id: z.int(), streams: z.array(FfprobeStream) })).optional(),
   /** The first few, where they were asked for. */
   packets: z
     .array(z.object({ side_data_list: z.array(z.object({ side_data_type: z.string().optional() })).optional() }))
@@ -162,8 +169,9 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     return reject("ENCRYPTED_MEDIA", "The media is encrypted; upload a file without protection.");
   }
 
-  const video = streams.find((s) => s.codec_type === "video" && s.disposition?.attached_pic !== 1);
-  if (!video) return rejectWithoutVideo(streams);
+  const picture = choosePicture(parsed.data);
+  if (!picture) return rejectWithoutVideo(streams);
+  const { video } = picture;
   const raw = formats.includes("r3d") ? "RED raw (R3D)" : rawNameOf(video);
   if (raw)
     return reject("UNSUPPORTED_CODEC", `The video is ${raw}, which cannot be decoded here; export it as ProRes.`);
@@ -189,6 +197,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       container: format.format_name,
       ...durations,
       ...pictureDelayOf(format.start_time, video.start_time),
+      ...choiceOf(picture),
       width: turned ? video.height : displayWidth,
       height: turned ? displayWidth : video.height,
       codedWidth: video.width,
@@ -212,6 +221,13 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       timecode: timecodeOf(parsed.data, video),
     },
   };
+}
+
+function choiceOf({
+  video: { index },
+  why,
+}: PictureTrack<FfprobeStream>): Pick<SourceProbe, "videoIndex" | "videoWhy"> {
+  return { ...(index === undefined ? {} : { videoIndex: index }), ...(why === null ? {} : { videoWhy: why }) };
 }
 
 function rawNameOf(video: FfprobeStream): string | undefined {
@@ -260,12 +276,6 @@ function endOfTracks(streams: readonly FfprobeStream[]): number | undefined {
 function pictureDelayOf(file: number | undefined, picture: number | undefined): { pictureDelaySeconds?: number } {
   const delaySeconds = Math.round(((picture ?? 0) - (file ?? 0)) * 1e6) / 1e6;
   return file !== undefined && picture !== undefined && delaySeconds > 0 ? { pictureDelaySeconds: delaySeconds } : {};
-}
-
-/** Matroska keeps a track's end in a tag, "00:00:30.033000000". */
-function secondsOfTag(tag: string | undefined): number | undefined {
-  const match = /^(\d+):(\d{2}):(\d{2}(?:\.\d+)?)$/.exec(tag ?? "");
-  return match ? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3]) : undefined;
 }
 
 export function parseRational(text: string | undefined, separator = "/"): Rational | null {

@@ -3,14 +3,9 @@ import { defaultLadder } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
 import { bt709, lasting, pictureOf, prores, sourceProbe } from "../../schemas/source-probe-sample.ts";
-import {
-  buildEncodeCommand,
-  type EncodeCommandInput,
-  filterGraph,
-  SOURCE_LIMITS,
-  toArguments,
-} from "./encode-command.ts";
+import { buildEncodeCommand, type EncodeCommandInput, SOURCE_LIMITS, toArguments } from "./encode-command.ts";
 import { fluentCommand } from "./ffmpeg-process.ts";
+import { filterGraph } from "./picture-graph.ts";
 
 const source = sourceProbe({
   ...{ ...lasting(20), ...pictureOf(960, 540), ...prores, ...bt709 },

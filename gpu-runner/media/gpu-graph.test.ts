@@ -53,7 +53,7 @@ test("NVENC, with pictures that never leave the card, word for word", () => {
 });
 
 test("one rendition needs no split on the card either", () => {
-  expect(gpuFilterGraph(plans.slice(0, 1))).toBe(
+  expect(gpuFilterGraph(source, plans.slice(0, 1))).toBe(
     "[0:V:0]format=nv12|p010le|cuda,hwupload,scale_cuda=640:360:interp_algo=bicubic:format=yuv420p,setsar=1[v0]",
   );
 });

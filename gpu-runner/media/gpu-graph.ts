@@ -4,6 +4,7 @@
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { pictureInput } from "./picture-graph.ts";
 import { moveToStart } from "./sound-graph.ts";
 
 export const GPU_INPUT_OPTIONS: readonly string[] = (
@@ -43,13 +44,13 @@ function isBt709({ colorMatrix, colorPrimaries, colorTransfer, codedHeight }: So
 }
 
 /** Frames that NVDEC could not decode come from the CPU and are uploaded; those on the card pass `hwupload` untouched. */
-export function gpuFilterGraph(plans: readonly RenditionPlan[]): string {
+export function gpuFilterGraph(source: SourceProbe, plans: readonly RenditionPlan[]): string {
   const upload = "format=nv12|p010le|cuda,hwupload";
   const scalers = plans.map(
     ({ width, height }) => `scale_cuda=${width}:${height}:interp_algo=bicubic:format=yuv420p,setsar=1`,
   );
-  if (plans.length === 1) return `[0:V:0]${upload},${scalers[0]}[v0]`;
+  if (plans.length === 1) return `${pictureInput(source)}${upload},${scalers[0]}[v0]`;
   const labels = plans.map((_, i) => `[s${i}]`).join("");
   const chains = scalers.map((scaler, i) => `[s${i}]${scaler}[v${i}]`);
-  return [`[0:V:0]${upload},split=${plans.length}${labels}`, ...chains].join(";");
+  return [`${pictureInput(source)}${upload},split=${plans.length}${labels}`, ...chains].join(";");
 }

@@ -1,6 +1,7 @@
 /** Runs ffprobe on the original (through the proxy) and reads what it says. */
 import { spawn } from "node:child_process";
-import { type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
+import { FfprobeOutput, type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
+import { choosePicture } from "../../schemas/picture-track.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
@@ -15,7 +16,7 @@ export type ProbeOptions = { ffprobePath: string; url: string; timeoutMs: number
 const MAX_OUTPUT_CHARS = 16 * 1024 * 1024;
 
 /** The first packets say whether they are encrypted, which no stream does. */
-const DESCRIBE = "-of json -show_format -show_streams -show_packets -read_intervals %+#8".split(" ");
+const DESCRIBE = "-of json -show_format -show_streams -show_programs -show_packets -read_intervals %+#8".split(" ");
 
 export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
   const described = await runFfprobe(options, DESCRIBE);
@@ -25,7 +26,7 @@ export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
   if (reading.code !== "NO_DURATION") return await inBetterWords(options, reading);
 
   // The container does not say how long it is, so its packets must: the whole file is read once more.
-  const measured = await measureDuration(options);
+  const measured = await measureDuration(options, pictureIndexIn(described.stdout));
   return measured === "timed-out" ? timedOut() : readProbe(parseJson(described.stdout), measured);
 }
 
@@ -63,7 +64,12 @@ function explainFfprobe(stderr: string): ProbeResult {
   };
 }
 
-async function measureDuration(options: ProbeOptions): Promise<number | undefined | "timed-out"> {
+function pictureIndexIn(described: string): number | undefined {
+  const parsed = FfprobeOutput.safeParse(parseJson(described));
+  return parsed.success ? choosePicture(parsed.data)?.video.index : undefined;
+}
+
+async function measureDuration(options: ProbeOptions, pictureIndex = 0): Promise<number | undefined | "timed-out"> {
   let end = 0;
   let rest = "";
   const readLines = (text: string) => {
@@ -75,7 +81,14 @@ async function measureDuration(options: ProbeOptions): Promise<number | undefine
         end = Math.max(end, pts + (Number.isFinite(duration) ? (duration ?? 0) : 0));
     }
   };
-  const args = ["-of", "csv=p=0", "-select_streams", "V:0", "-show_entries", "packet=pts_time,duration_time"];
+  const args = [
+    "-of",
+    "csv=p=0",
+    "-select_streams",
+    String(pictureIndex),
+    "-show_entries",
+    "packet=pts_time,duration_time",
+  ];
   // An hour-long original at a store's pace; a stall is the proxy's to notice.
   const { timedOut: late } = await runFfprobe({ ...options, timeoutMs: options.timeoutMs * 30 }, args, readLines);
   if (late) return "timed-out";

@@ -6,6 +6,7 @@ import { children } from "./mp4/box.ts";
 import type { AcceptedSource } from "./testing/accepted-source.ts";
 import { lacking } from "./testing/ffmpeg-ability.ts";
 import { clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
+import { oddPictureSources } from "./testing/odd-picture-source.ts";
 import { pictureSources } from "./testing/picture-source.ts";
 import { refusedSources } from "./testing/refused-source.ts";
 import { listenTo, lookAt, type Means, meansOf, type RenditionLook } from "./testing/rendition-look.ts";
@@ -23,7 +24,7 @@ beforeAll(async () => {
   reference = await meansOf(card().split(" "), filter);
 });
 
-describe.each([...pictureSources, ...soundSources])("$title", ({ sources }) => {
+describe.each([...pictureSources, ...oddPictureSources, ...soundSources])("$title", ({ sources }) => {
   test.for(sources)("$name", async (source, { skip }) => {
     const reason = await lacking(source.needs ?? []);
     skip(reason !== null, reason ?? "");

@@ -1,0 +1,120 @@
+/**
+ * The picture's half of an encode: from decoded frames to one picture for each rendition, upright, progressive, square
+ * pixels, BT.709 in limited range. Pure.
+ */
+import type { RenditionPlan } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
+import { moveToStart } from "./sound-graph.ts";
+
+/** The chosen track as filter graphs name it. Stored probes of older runners name none. */
+export function pictureInput({ videoIndex }: Pick<SourceProbe, "videoIndex">): string {
+  return videoIndex === undefined ? "[0:V:0]" : `[0:${videoIndex}]`;
+}
+
+/**
+ * Builds before 5.1 take a frame to last as long as its packet says wherever a graph has one input only. The last packet
+ * of a clip that begins with an edit list says too much (1.5 frames, for one), and the frame would be written twice. A
+ * second input, read by nobody, makes them count by the graph's frame rate, as newer builds do. It costs no decode.
+ */
+export const lastFrameOnce = (source: SourceProbe) => `;${pictureInput(source)}nullsink`;
+
+export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]): string {
+  const shared = sharedFilters(source, plans);
+  const scalers = plans.map((plan) => scaleFilters(source, plan));
+  if (plans.length === 1) return `${pictureInput(source)}${[...shared, ...(scalers[0] ?? [])].join(",")}[v0]`;
+  const labels = plans.map((_, i) => `[s${i}]`);
+  const chains = scalers.map((filters, i) => `[s${i}]${filters.join(",")}[v${i}]`);
+  return [`${pictureInput(source)}${[...shared, `split=${plans.length}`].join(",")}${labels.join("")}`, ...chains].join(
+    ";",
+  );
+}
+
+/** Done once, before the picture is split. */
+function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): string[] {
+  const first = plans[0];
+  const start = moveToStart(source);
+  const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
+  return [
+    ...(start === null ? [] : [start]),
+    ...(source.interlaced ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
+    ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
+    ...colourConversion(source, largest),
+  ];
+}
+
+const WIDE_PRIMARIES = new Set(["bt2020", "smpte431", "smpte432"]);
+
+/** Light beyond BT.709, in brightness or in gamut, is brought into it once, at the largest rendition's size. */
+function colourConversion(source: SourceProbe, { width, height }: RenditionPlan): string[] {
+  const wide = WIDE_PRIMARIES.has(source.colorPrimaries ?? "");
+  if (source.hdr === null && !wide) return [];
+  const rgb = isRgb(source);
+  // zscale needs every input property spelled out or finds "no path between colorspaces".
+  const { colorPrimaries } = source;
+  const primaries = colorPrimaries !== null && ZSCALE_PRIMARIES.has(colorPrimaries) ? colorPrimaries : "bt2020";
+  const pictureIn = [
+    `w=${width}:h=${height}`,
+    `pin=${primaries}`,
+    `tin=${source.hdr ? HDR_TRANSFERS[source.hdr] : source.colorTransfer === "iec61966-2-1" ? "iec61966-2-1" : "bt709"}`,
+    `min=${rgb ? "gbr" : (ZSCALE_MATRICES[source.colorMatrix ?? ""] ?? "bt2020nc")}`,
+    `rin=${source.fullRange || rgb ? "full" : "limited"}`,
+  ].join(":");
+  const odd = source.codedWidth % 2 !== 0 || source.codedHeight % 2 !== 0;
+  return [
+    // zscale takes no subsampled picture of an odd size.
+    ...(odd && !rgb ? ["scale=flags=bicubic", "format=yuv444p16le"] : []),
+    ...(source.hdr
+      ? [
+          // What the picture itself does not state would be unknown again behind it.
+          `zscale=${pictureIn}:t=linear:npl=100:p=${primaries}`,
+          "format=gbrpf32le",
+          "zscale=p=bt709",
+          "tonemap=tonemap=hable:desat=0",
+          "zscale=t=bt709:m=bt709:r=limited",
+        ]
+      : [`zscale=${pictureIn}:p=bt709:t=bt709:m=bt709:r=limited`]),
+    "format=yuv420p",
+  ];
+}
+
+const HDR_TRANSFERS = { pq: "smpte2084", hlg: "arib-std-b67" } as const;
+const ZSCALE_PRIMARIES = new Set(["bt2020", "bt709", "smpte431", "smpte432"]);
+const ZSCALE_MATRICES: Readonly<Record<string, string>> = {
+  bt709: "bt709",
+  bt470bg: "bt470bg",
+  smpte170m: "smpte170m",
+  bt2020nc: "bt2020nc",
+  bt2020c: "bt2020c",
+};
+
+/** `setparams` because some versions lose the tags on the way through the graph. */
+function scaleFilters(source: SourceProbe, plan: RenditionPlan): string[] {
+  const matrix = inputMatrix(source);
+  const conversion = matrix === null ? "" : `:in_color_matrix=${matrix}`;
+  return [
+    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}:out_color_matrix=bt709:out_range=limited`,
+    "setsar=1",
+    "format=yuv420p",
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
+  ];
+}
+
+const SCALE_MATRICES: Readonly<Record<string, string>> = {
+  bt709: "bt709",
+  fcc: "fcc",
+  bt470bg: "bt601",
+  smpte170m: "bt601",
+  smpte240m: "smpte240m",
+  bt2020nc: "bt2020",
+  bt2020c: "bt2020",
+};
+
+/** null: nothing to convert from (RGB), or already converted. */
+function inputMatrix(source: SourceProbe): string | null {
+  if (source.hdr || WIDE_PRIMARIES.has(source.colorPrimaries ?? "") || isRgb(source)) return null;
+  return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
+}
+
+function isRgb({ colorMatrix, pixelFormat }: SourceProbe): boolean {
+  return colorMatrix === "gbr" || /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(pixelFormat);
+}
