@@ -3,7 +3,9 @@
  * producer understands. Pure; running ffprobe is the runner's.
  */
 import { z } from "zod";
+import { baseLayerHdr, DOLBY_VISION_ONLY, needsDolbyVision } from "./dolby-vision.ts";
 import { choosePicture, type PictureTrack, secondsOfTag } from "./picture-track.ts";
+import { turnOf } from "./picture-turn.ts";
 
 /** A frame rate or an aspect ratio, exact. */
 export const Rational = z.strictObject({
@@ -45,6 +47,8 @@ export const SourceProbe = z.strictObject({
   sar: Rational,
   /** Clockwise turn a player applies. */
   rotation: z.union([z.literal(0), z.literal(90), z.literal(180), z.literal(270)]),
+  /** After that turn, left and right are swapped. */
+  mirrored: z.literal(true).optional(),
   /** The nominal rate, or the average one when `vfr`. */
   fps: Rational,
   vfr: z.boolean(),
@@ -58,6 +62,8 @@ export const SourceProbe = z.strictObject({
   colorPrimaries: z.string().nullable(),
   colorTransfer: z.string().nullable(),
   fullRange: z.boolean(),
+  /** Absent where the file does not say. */
+  colorRange: z.enum(["tv", "pc"]).optional(),
   audio: z.array(AudioTrack).max(64),
   timecode: z
     .string()
@@ -111,7 +117,16 @@ const FfprobeStream = z.object({
   duration: numeric,
   disposition: z.record(z.string(), z.number()).optional(),
   tags: z.record(z.string(), z.string()).optional(),
-  side_data_list: z.array(z.object({ rotation: numeric })).optional(),
+  side_data_list: z
+    .array(
+      z.object({
+        rotation: numeric,
+        displaymatrix: z.string().optional(),
+        dv_profile: numeric,
+        dv_bl_signal_compatibility_id: numeric,
+      }),
+    )
+    .optional(),
 });
 export type FfprobeStream = z.infer<typeof FfprobeStream>;
 
@@ -178,6 +193,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
   if (!video.codec_name || video.codec_name === "unknown") {
     return reject("UNSUPPORTED_CODEC", "The video is in a format that this encoder cannot decode.");
   }
+  if (needsDolbyVision(video.side_data_list)) return reject("UNSUPPORTED_CODEC", DOLBY_VISION_ONLY);
   if (!video.width || !video.height) {
     return reject("INVALID_MEDIA", "The video track has no picture size: the file is damaged or incomplete.");
   }
@@ -188,7 +204,8 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
   if (!rate) return reject("INVALID_MEDIA", "The video track has no frame rate: the file is damaged or incomplete.");
 
   const sar = sampleAspectOf(video);
-  const rotation = rotationOf(video);
+  const turn = turnOf(video.side_data_list, video.tags?.rotate);
+  const { rotation } = turn;
   const displayWidth = Math.max(1, Math.round((video.width * sar.num) / sar.den));
   const turned = rotation === 90 || rotation === 270;
   return {
@@ -203,17 +220,18 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       codedWidth: video.width,
       codedHeight: video.height,
       sar,
-      rotation,
+      ...turn,
       ...rate,
       videoCodec: video.codec_name,
       pixelFormat: video.pix_fmt ?? "unknown",
       bitDepth: bitDepthOf(video),
       interlaced: isInterlaced(video),
-      hdr: video.color_transfer === "smpte2084" ? "pq" : video.color_transfer === "arib-std-b67" ? "hlg" : null,
+      hdr: hdrOf(video),
       colorMatrix: known(video.color_space),
       colorPrimaries: known(video.color_primaries),
       colorTransfer: known(video.color_transfer),
       fullRange: video.color_range === "pc" || (video.pix_fmt ?? "").startsWith("yuvj"),
+      ...(video.color_range === "pc" || video.color_range === "tv" ? { colorRange: video.color_range } : {}),
       audio: streams
         .filter((s) => s.codec_type === "audio")
         .slice(0, 64)
@@ -313,12 +331,11 @@ function sampleAspectOf(video: FfprobeStream): Rational {
   return sar && Math.abs(sar.num / sar.den - 1) >= 0.02 ? sar : { num: 1, den: 1 };
 }
 
-/** The display matrix counts anticlockwise, the older `rotate` tag clockwise. */
-function rotationOf(video: FfprobeStream): 0 | 90 | 180 | 270 {
-  const matrix = video.side_data_list?.find((entry) => entry.rotation !== undefined)?.rotation;
-  const degrees = matrix !== undefined ? -matrix : Number(video.tags?.rotate ?? 0);
-  const quarter = (((Math.round(degrees / 90) * 90) % 360) + 360) % 360;
-  return quarter === 90 || quarter === 180 || quarter === 270 ? quarter : 0;
+function hdrOf(video: FfprobeStream): SourceProbe["hdr"] {
+  if (video.color_transfer === "smpte2084") return "pq";
+  if (video.color_transfer === "arib-std-b67") return "hlg";
+  if (known(video.color_transfer) !== null) return null;
+  return baseLayerHdr(video.side_data_list);
 }
 
 function bitDepthOf(video: FfprobeStream): number {

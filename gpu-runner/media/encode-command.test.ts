@@ -27,6 +27,7 @@ function input(changes: Partial<EncodeCommandInput> = {}): EncodeCommandInput {
   };
 }
 
+const DEINTERLACED = "bwdif=mode=send_frame:parity=auto:deint=interlaced";
 const GRAPH_END =
   "out_color_matrix=bt709:out_range=limited,setsar=1,format=yuv420p,setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
 
@@ -38,11 +39,11 @@ test("two rungs on the CPU, word for word", () => {
     "-timecode 01:00:00;00 -max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -frag_duration 500000 -f mp4 " +
     `unix:/tmp/encode-x/${quality}.sock`;
   const graph =
-    "[0:V:0]split=2[s0][s1];" +
+    `[0:V:0]${DEINTERLACED},split=2[s0][s1];` +
     `[s0]scale=640:360:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v0];` +
     `[s1]scale=960:540:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v1]`;
   expect(toArguments(buildEncodeCommand(input())).join(" ")).toBe(
-    `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")} ` +
+    `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")} -noautorotate ` +
       "-i http://127.0.0.1:4000/secret " +
       `-filter_complex ${graph} ${rung(0, 800_000, "360p")} ${rung(1, 1_600_000, "540p")}`,
   );
@@ -85,7 +86,9 @@ describe("the filter graph", () => {
   };
 
   test("one rendition needs no split", () => {
-    expect(graphOf({})).toBe(`[0:V:0]scale=640:360:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v0]`);
+    expect(graphOf({})).toBe(
+      `[0:V:0]${DEINTERLACED},scale=640:360:flags=bicubic:in_color_matrix=bt709:${GRAPH_END}[v0]`,
+    );
   });
 
   test("deinterlaces before it changes the rate, and does both once", () => {
@@ -95,17 +98,43 @@ describe("the filter graph", () => {
     );
   });
 
+  test("turns what has been deinterlaced, by filters", () => {
+    expect(graphOf({ rotation: 90 })).toContain(
+      `${DEINTERLACED},transpose=clock,sidedata=mode=delete:type=DISPLAYMATRIX,scale=`,
+    );
+    const mirrored = true as const;
+    const turns = ([0, 90, 180, 270] as const).map((rotation) => graphOf({ rotation, mirrored }).split(",")[1]);
+    expect(turns).toEqual(["hflip", "transpose=cclock_flip", "vflip", "transpose=clock_flip"]);
+  });
+
+  test("deinterlaces by each frame's flag whatever may have fields, and nothing else", () => {
+    expect(graphOf({ videoCodec: "prores" })).toContain(DEINTERLACED);
+    expect(graphOf({ videoCodec: "vp9", pixelFormat: "yuv420p" })).not.toContain("bwdif");
+    expect(graphOf({ videoCodec: "v210" })).not.toContain("bwdif");
+    expect(graphOf({ videoCodec: "v210", interlaced: true })).toContain(DEINTERLACED);
+    expect(graphOf({ ...pictureOf(12, 12) })).not.toContain("bwdif");
+  });
+
+  test("takes grey as luma, in the range that is stated or usual", () => {
+    const grey = { pixelFormat: "gray", bitDepth: 8 };
+    expect(graphOf({ ...grey, videoCodec: "hevc" })).toMatch(/\]format=yuv420p,scale=.*:in_range=limited:/);
+    expect(graphOf({ ...grey, videoCodec: "hevc", fullRange: true })).toContain(":in_range=full:");
+    expect(graphOf({ ...grey, videoCodec: "ffv1" })).toContain(":in_range=full:");
+    expect(graphOf({ ...grey, videoCodec: "ffv1", colorRange: "tv" })).toContain(":in_range=limited:");
+    expect(graphOf({ videoCodec: "hevc", pixelFormat: "gray10le", bitDepth: 10 })).toContain("]format=yuv420p10le,");
+  });
+
   test("begins with a picture that comes a frame or a sound encoder's priming after the sound", () => {
     const fps = { num: 60, den: 1 };
     expect(graphOf({ fps, pictureDelaySeconds: 0.021333 })).toMatch(
-      /^\[0:V:0\]setpts=round\(PTS-0\.021333\/TB\),scale/,
+      /^\[0:V:0\]setpts=round\(PTS-0\.021333\/TB\),bwdif/,
     );
     expect(graphOf({ fps, pictureDelaySeconds: 0.06 })).not.toContain("setpts");
     expect(graphOf({ fps: { num: 10, den: 1 }, pictureDelaySeconds: 0.06 })).toContain("setpts=round(PTS-0.06/TB)");
   });
 
   test("begins with the first picture of a container that does not say when it is shown", () => {
-    expect(graphOf({ container: "avi" })).toContain("]setpts=PTS-STARTPTS,scale");
+    expect(graphOf({ container: "avi" })).toContain("]setpts=PTS-STARTPTS,bwdif");
     expect(graphOf({ container: "avi", pictureDelaySeconds: 0.4 })).not.toContain("setpts");
   });
 
@@ -114,7 +143,7 @@ describe("the filter graph", () => {
   test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {
     const graph = graphOf({ ...wide, hdr: "hlg", width: 1920, height: 1080 }, 4);
     expect(graph).toContain(
-      "[0:V:0]zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100:p=bt2020,",
+      ",zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100:p=bt2020,",
     );
     expect(graph).not.toContain("in_color_matrix");
   });

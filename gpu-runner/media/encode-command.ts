@@ -4,7 +4,7 @@
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { GPU_INPUT_OPTIONS, gpuFilterGraph } from "./gpu-graph.ts";
-import { filterGraph, lastFrameOnce } from "./picture-graph.ts";
+import { filterGraph, isTurned, NO_AUTOROTATE, unreadInput } from "./picture-graph.ts";
 import { type SoundCommand, soundCommand } from "./sound-graph.ts";
 
 export type EncoderKind = "nvenc" | "x264";
@@ -89,12 +89,13 @@ export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
       // Of the whole command, wherever it stands.
       ...(sound.graph === null ? [] : ["-filter_complex", sound.graph]),
       ...SOURCE_LIMITS,
+      ...NO_AUTOROTATE,
       ...(input.graph === "gpu" ? GPU_INPUT_OPTIONS : []),
     ],
     input: input.input,
     filterGraph:
       (input.graph === "gpu" ? gpuFilterGraph : filterGraph)(input.source, input.plans) +
-      (input.dialect.frameRateModeOption === "-vsync" ? lastFrameOnce(input.source) : ""),
+      (input.dialect.frameRateModeOption === "-vsync" || isTurned(input.source) ? unreadInput(input.source) : ""),
     outputs: input.plans.map((plan, i) => ({
       options: outputOptions(input, plan, i, sound),
       target: input.targets[i] ?? "",

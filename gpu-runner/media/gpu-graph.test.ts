@@ -20,7 +20,7 @@ const input: EncodeCommandInput = {
   targets: plans.map((plan) => `unix:/tmp/encode-x/${plan.quality}.sock`),
 };
 
-const START = `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")}`;
+const START = `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")} -noautorotate`;
 
 const rung = (i: number, rate: number, quality: string) =>
   `-map [v${i}] -map_metadata -1 -map_chapters -1 -fps_mode cfr -c:v h264_nvenc -preset p5 -tune hq -profile:v high ` +
@@ -36,7 +36,7 @@ test("NVENC, with pictures decoded and scaled on the CPU, word for word", () => 
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709";
   expect(toArguments(buildEncodeCommand(input)).join(" ")).toBe(
     `${START} -i http://127.0.0.1:4000/secret -filter_complex ` +
-      `[0:V:0]split=2[s0][s1];[s0]scale=640:360:${end}[v0];[s1]scale=960:540:${end}[v1] ` +
+      `[0:V:0]bwdif=mode=send_frame:parity=auto:deint=interlaced,split=2[s0][s1];[s0]scale=640:360:${end}[v0];[s1]scale=960:540:${end}[v1] ` +
       `${rung(0, 800_000, "360p")} ${rung(1, 1_600_000, "540p")}`,
   );
 });
@@ -79,7 +79,9 @@ describe("goes through the CPU's graph", () => {
     ["h264 4:2:2", { pixelFormat: "yuv422p" }, "NVDEC does not decode h264 in yuv422p"],
     ["h264 of 10 bits", { pixelFormat: "yuv420p10le" }, "NVDEC does not decode h264 in yuv420p10le"],
     ["portrait", { rotation: 90 }, "the picture has to be turned"],
+    ["mirrored", { mirrored: true }, "the picture has to be turned"],
     ["interlaced", { interlaced: true }, "the picture is interlaced"],
+    ["a transport stream, which may be joined", { container: "mpegts" }, "the picture may turn interlaced"],
     ["HDR", { videoCodec: "hevc", pixelFormat: "yuv420p10le", hdr: "pq" }, "the picture is HDR"],
     ["full range", { fullRange: true }, "the picture's range has to be converted"],
     ["BT.601", { colorMatrix: "smpte170m" }, "the picture's colours have to be converted"],

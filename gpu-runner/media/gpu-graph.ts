@@ -4,7 +4,7 @@
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
-import { pictureInput } from "./picture-graph.ts";
+import { mayHaveFields, pictureInput } from "./picture-graph.ts";
 import { moveToStart } from "./sound-graph.ts";
 
 export const GPU_INPUT_OPTIONS: readonly string[] = (
@@ -27,8 +27,9 @@ const DECODED: Readonly<Record<string, readonly string[]>> = {
 export function whyNotOnGpu(source: SourceProbe, plans: readonly RenditionPlan[]): string | null {
   const { videoCodec, pixelFormat } = source;
   if (!DECODED[videoCodec]?.includes(pixelFormat)) return `NVDEC does not decode ${videoCodec} in ${pixelFormat}`;
-  if (source.rotation !== 0) return "the picture has to be turned";
+  if (source.rotation !== 0 || source.mirrored) return "the picture has to be turned";
   if (source.interlaced) return "the picture is interlaced";
+  if (mayHaveFields(source) && !STATES_FIELDS.test(source.container)) return "the picture may turn interlaced";
   if (source.hdr !== null) return "the picture is HDR";
   if (source.fullRange) return "the picture's range has to be converted";
   if (!isBt709(source)) return "the picture's colours have to be converted";
@@ -36,6 +37,9 @@ export function whyNotOnGpu(source: SourceProbe, plans: readonly RenditionPlan[]
   if (source.vfr || plans.some((plan) => plan.resample)) return "the frame rate has to be changed";
   return null;
 }
+
+/** Whose one description holds for all frames. What other containers join may have fields later on. */
+const STATES_FIELDS = /^(mov|matroska)\b/;
 
 /** scale_cuda converts no matrix. What a large picture does not say is taken for BT.709, as on the CPU. */
 function isBt709({ colorMatrix, colorPrimaries, colorTransfer, codedHeight }: SourceProbe): boolean {

@@ -12,11 +12,12 @@ export function pictureInput({ videoIndex }: Pick<SourceProbe, "videoIndex">): s
 }
 
 /**
- * Builds before 5.1 take a frame to last as long as its packet says wherever a graph has one input only. The last packet
- * of a clip that begins with an edit list says too much (1.5 frames, for one), and the frame would be written twice. A
- * second input, read by nobody, makes them count by the graph's frame rate, as newer builds do. It costs no decode.
+ * A second input, read by nobody, which costs no decode: where a graph has one input only, builds of ffmpeg take more from
+ * it than its frames. Those before 5.1 take a frame to last as long as its packet says. The last packet of a clip that
+ * begins with an edit list says too much (1.5 frames, for one), and the frame would be written twice. 5.1 copies the
+ * display matrix to the rendition, which a player would turn once more.
  */
-export const lastFrameOnce = (source: SourceProbe) => `;${pictureInput(source)}nullsink`;
+export const unreadInput = (source: SourceProbe) => `;${pictureInput(source)}nullsink`;
 
 export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]): string {
   const shared = sharedFilters(source, plans);
@@ -29,25 +30,66 @@ export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]
   );
 }
 
-/** Done once, before the picture is split. */
+/** Done once, before the picture is split: fields are lines, so a picture is turned after they are gone. */
 function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): string[] {
   const first = plans[0];
   const start = moveToStart(source);
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
   return [
     ...(start === null ? [] : [start]),
-    ...(source.interlaced ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
+    // swscale takes grey for full range, whatever it says; the conversion to this format copies the samples.
+    ...(isGrey(source) && !isFullGrey(source) ? [`format=${source.bitDepth > 8 ? "yuv420p10le" : "yuv420p"}`] : []),
+    ...(mayHaveFields(source) ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
     ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
+    ...turnFilters(source),
     ...colourConversion(source, largest),
   ];
 }
 
+/** Codecs whose every frame says for itself whether it is made of fields. */
+const FIELD_CODECS = new Set(
+  "h264 mpeg2video mpeg4 vc1 wmv3 cavs prores dnxhd dvvideo mjpeg ffv1 cfhd jpeg2000".split(" "),
+);
+/** What `bwdif` takes as it is. Its least picture is larger than what some sources have. */
+const BWDIF_FORMAT = /^yuv[aj]?4(10|11|20|22|40|44)p(9|10|12|14|16)?(le)?$/;
+const BWDIF_MIN_PX = 16;
+
+/**
+ * Whether any frame may be made of fields, however the file begins: a progressive frame passes the deinterlacer untouched,
+ * at no cost that can be measured.
+ */
+export function mayHaveFields(source: SourceProbe): boolean {
+  if (Math.min(source.codedWidth, source.codedHeight) < BWDIF_MIN_PX) return false;
+  const takesFormat = BWDIF_FORMAT.test(source.pixelFormat) || isGrey(source);
+  return source.interlaced || (FIELD_CODECS.has(source.videoCodec) && takesFormat);
+}
+
+export const isTurned = ({ rotation, mirrored }: SourceProbe) => rotation !== 0 || mirrored === true;
+
+/** ffmpeg would turn the picture before the first filter, with its fields still in it: `NO_AUTOROTATE` keeps it from that. */
+function turnFilters({ rotation, mirrored }: SourceProbe): string[] {
+  const turn = TURNS[rotation][mirrored ? "mirrored" : "plain"];
+  // Else some versions carry the matrix on to the rendition.
+  return turn.length === 0 ? [] : [...turn, "sidedata=mode=delete:type=DISPLAYMATRIX"];
+}
+
+export const NO_AUTOROTATE: readonly string[] = ["-noautorotate"];
+
+const TURNS = {
+  0: { plain: [], mirrored: ["hflip"] },
+  90: { plain: ["transpose=clock"], mirrored: ["transpose=cclock_flip"] },
+  180: { plain: ["hflip", "vflip"], mirrored: ["vflip"] },
+  270: { plain: ["transpose=cclock"], mirrored: ["transpose=clock_flip"] },
+} as const;
+
 const WIDE_PRIMARIES = new Set(["bt2020", "smpte431", "smpte432"]);
+
+/** Whether it has light beyond BT.709. */
+const isConverted = ({ hdr, colorPrimaries }: SourceProbe) => hdr !== null || WIDE_PRIMARIES.has(colorPrimaries ?? "");
 
 /** Light beyond BT.709, in brightness or in gamut, is brought into it once, at the largest rendition's size. */
 function colourConversion(source: SourceProbe, { width, height }: RenditionPlan): string[] {
-  const wide = WIDE_PRIMARIES.has(source.colorPrimaries ?? "");
-  if (source.hdr === null && !wide) return [];
+  if (!isConverted(source)) return [];
   const rgb = isRgb(source);
   // zscale needs every input property spelled out or finds "no path between colorspaces".
   const { colorPrimaries } = source;
@@ -91,13 +133,23 @@ const ZSCALE_MATRICES: Readonly<Record<string, string>> = {
 function scaleFilters(source: SourceProbe, plan: RenditionPlan): string[] {
   const matrix = inputMatrix(source);
   const conversion = matrix === null ? "" : `:in_color_matrix=${matrix}`;
+  const range = isGrey(source) && !isConverted(source) ? `:in_range=${isFullGrey(source) ? "full" : "limited"}` : "";
   return [
-    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}:out_color_matrix=bt709:out_range=limited`,
+    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}${range}:out_color_matrix=bt709:out_range=limited`,
     "setsar=1",
     "format=yuv420p",
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
   ];
 }
+
+const isGrey = ({ pixelFormat }: SourceProbe) => /^(gray|y[0-9]|ya(8|16))/.test(pixelFormat);
+
+/** Coded as the luma of a video, grey without a word on its range is limited; as a picture of its own it is full. */
+function isFullGrey({ fullRange, colorRange, videoCodec }: SourceProbe): boolean {
+  return fullRange || (colorRange === undefined && !LUMA_CODECS.has(videoCodec));
+}
+
+const LUMA_CODECS = new Set(["h264", "hevc", "vvc", "av1", "vp9", "prores", "mpeg2video"]);
 
 const SCALE_MATRICES: Readonly<Record<string, string>> = {
   bt709: "bt709",
@@ -111,7 +163,9 @@ const SCALE_MATRICES: Readonly<Record<string, string>> = {
 
 /** null: nothing to convert from (RGB), or already converted. */
 function inputMatrix(source: SourceProbe): string | null {
-  if (source.hdr || WIDE_PRIMARIES.has(source.colorPrimaries ?? "") || isRgb(source)) return null;
+  if (isConverted(source) || isRgb(source)) return null;
+  // Any will do without colours, and this one rounds nothing.
+  if (isGrey(source)) return "bt709";
   return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
 }
 

@@ -26,7 +26,9 @@ export type AcceptedSource = {
   sound: Sound | null;
   timecode?: string;
   /** How close the picture's mean must be to the card's. */
-  colour?: "tone-mapped" | "unchecked";
+  colour?: "tone-mapped" | "grey" | "unchecked";
+  /** Combs that were turned with the picture would stand upright. */
+  combs?: "upright";
   /** Becomes a sentence of the report. */
   note?: string;
 };

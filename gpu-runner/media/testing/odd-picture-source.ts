@@ -1,6 +1,6 @@
 /** The table of sources: pictures that are not the only one of their file, or whose fields, turn or range are not plain. */
 import type { AcceptedSource, SourceGroup } from "./accepted-source.ts";
-import { bt709, card, X264 } from "./source-file.ts";
+import { bt709, card, interlaced, type Step, turned, X264 } from "./source-file.ts";
 
 const R360 = { "360p": "640x360" } as const;
 const MUTE = { fps: "25/1", frames: 50, renditions: R360, sound: null } as const;
@@ -43,4 +43,82 @@ const tracks: readonly AcceptedSource[] = [
   },
 ];
 
-export const oddPictureSources: readonly SourceGroup<AcceptedSource>[] = [{ title: "Picture tracks", sources: tracks }];
+/** A second of frames, and one of fields, in one stream. */
+const joined = (codec: string, format: string, extension: string): Step[] => [
+  `${card({ seconds: 1 })} ${bt709(format)} ${codec} {frames.${extension}}`,
+  `${card({ fps: "50", seconds: 1 })} ${interlaced(format, "tff")} ${codec} -flags +ildct+ilme {fields.${extension}}`,
+  {
+    from: "",
+    to: "list.txt",
+    edit: () => Buffer.from(`file frames.${extension}\nduration 1\nfile fields.${extension}\n`),
+  },
+  `-f concat -i {list.txt} -c copy {a.${extension}}`,
+];
+const DEINTERLACED = "Frames made of fields are deinterlaced, wherever they begin.";
+const UPRIGHT = { ...MUTE, renditions: { "360p": "360x640" }, combs: "upright" } as const;
+
+const fields: readonly AcceptedSource[] = [
+  {
+    name: "H.264 in MPEG-TS whose first second is progressive, the rest interlaced",
+    steps: joined(X264, "yuv420p", "ts"),
+    needs: ["transport-streams"],
+    ...MUTE,
+    note: DEINTERLACED,
+  },
+  {
+    name: "ProRes whose first second is progressive, the rest interlaced",
+    steps: joined("-c:v prores_ks -profile:v 2", "yuv422p10le", "mov"),
+    ...MUTE,
+    note: DEINTERLACED,
+  },
+  {
+    name: "H.264, interlaced and turned by 90° in its metadata",
+    steps: [
+      `${card({ fps: "50" })} ${interlaced("yuv420p", "tff")} ${X264} -flags +ildct+ilme {flat.mov}`,
+      { from: "flat.mov", to: "a.mov", edit: turned(90) },
+    ],
+    ...UPRIGHT,
+    note: "Deinterlaced before it is turned.",
+  },
+  {
+    name: "ProRes, interlaced and turned by 270° in its metadata",
+    steps: [
+      `${card({ fps: "50" })} ${interlaced("yuv422p10le", "bff")} -c:v prores_ks -profile:v 2 -flags +ildct {flat.mov}`,
+      { from: "flat.mov", to: "a.mov", edit: turned(270) },
+    ],
+    ...UPRIGHT,
+    note: "Deinterlaced before it is turned.",
+  },
+];
+
+/** The card without its colours. */
+const grey = (format: string, range: "tv" | "pc") =>
+  `-vf scale=out_color_matrix=bt709:out_range=${range},format=yuv444p,extractplanes=y,format=${format},` +
+  `setparams=range=${range} -color_range ${range}`;
+const X265 = "-c:v libx265 -x265-params log-level=error";
+
+const greys: readonly AcceptedSource[] = [
+  {
+    name: "Black and white: HEVC 4:0:0, limited range",
+    steps: [`${card()} ${grey("gray", "tv")} ${X265} {a.mp4}`],
+    needs: ["encoder:libx265"],
+    ...{ ...MUTE, colour: "grey" },
+  },
+  {
+    name: "Black and white: FFV1 in Matroska, limited range",
+    steps: [`${card()} ${grey("gray", "tv")} -c:v ffv1 {a.mkv}`],
+    ...{ ...MUTE, colour: "grey" },
+  },
+  {
+    name: "Black and white: HEVC 4:0:0, full range",
+    steps: [`${card()} ${grey("gray", "pc")} ${X265} {a.mp4}`],
+    needs: ["encoder:libx265"],
+    ...{ ...MUTE, colour: "grey" },
+  },
+];
+
+export const oddPictureSources: readonly SourceGroup<AcceptedSource>[] = [
+  { title: "Picture tracks", sources: tracks },
+  { title: "Fields and turns", sources: fields },
+  { title: "Black and white", sources: greys },
+];

@@ -1,8 +1,9 @@
 /** The table of what is refused: how each file is made, and the code and the sentence that its owner is told. */
+import { DOLBY_VISION_ONLY } from "../../../schemas/dolby-vision.ts";
 import type { FailureCode } from "../../../schemas/failure.ts";
 import type { SourceGroup } from "./accepted-source.ts";
 import type { Need } from "./ffmpeg-ability.ts";
-import { AAC, bt709, card, cutTo, renamed, STEREO, type Step, X264 } from "./source-file.ts";
+import { AAC, bt709, card, cutTo, renamed, STEREO, type Step, withDolbyVision, X264 } from "./source-file.ts";
 
 export type RefusedSource = {
   name: string;
@@ -32,6 +33,8 @@ const CUT = "Only … of … frames could be decoded: the original is cut off or
 const NO_INDEX = "The file is cut off: its index (moov) is missing. The recording or the upload did not finish.";
 const TEXT = "The file is text, not media, whatever its name says.";
 const ARCHIVE = "The file is an archive (such as ZIP); upload the video that is in it.";
+
+const DOLBY_VISION = { code: "UNSUPPORTED_CODEC", message: DOLBY_VISION_ONLY } as const;
 
 const noVideo: readonly RefusedSource[] = [
   { name: "Sound alone", steps: [`${STEREO} {a.wav}`], code: "AUDIO_ONLY", message: AUDIO_ONLY },
@@ -201,6 +204,24 @@ const locked: readonly RefusedSource[] = [
     steps: [written("a.r3d", bytes([0, 0, 1, 0], "RED2", [0, 0, 0, 0], Buffer.alloc(20_000, 7).toString("latin1")))],
     code: "UNSUPPORTED_CODEC",
     message: "The video is RED raw (R3D), which cannot be decoded here; export it as ProRes.",
+  },
+  {
+    name: "Dolby Vision profile 5",
+    steps: [
+      `${card()} ${bt709("yuv420p10le")} -c:v libx265 -x265-params log-level=error {base.mp4}`,
+      { from: "base.mp4", to: "a.mp4", edit: withDolbyVision(5, 0, "hvcC", "hev1") },
+    ],
+    needs: ["encoder:libx265"],
+    ...DOLBY_VISION,
+  },
+  {
+    name: "Dolby Vision profile 10.0, in AV1",
+    steps: [
+      `${card({ seconds: 1 })} ${bt709("yuv420p10le")} -c:v libsvtav1 -preset 12 -crf 20 {base.mp4}`,
+      { from: "base.mp4", to: "a.mp4", edit: withDolbyVision(10, 0, "av1C", "av01") },
+    ],
+    needs: ["encoder:libsvtav1"],
+    ...DOLBY_VISION,
   },
   {
     name: "A codec that nobody knows",

@@ -80,6 +80,25 @@ export function turned(clockwise: 90 | 180 | 270): (bytes: Buffer) => Buffer {
   };
 }
 
+/** A Dolby Vision configuration behind the decoder's own, `within` the boxes that lead there; the index lies at the end. */
+export function withDolbyVision(profile: number, compatibility: number, decoder: "hvcC" | "av1C", entry: string) {
+  return (bytes: Buffer) => {
+    const box = Buffer.alloc(32);
+    box.writeUInt32BE(32, 0);
+    box.write(profile < 8 ? "dvcC" : "dvvC", 4, "latin1");
+    // Version 1.0; level 1, with metadata in a base layer and no enhancement layer.
+    box.set([1, 0, (profile << 1) | 0, (1 << 3) | 0b101, compatibility << 4], 8);
+    const at = bytes.indexOf(decoder) - 4;
+    const end = at + bytes.readUInt32BE(at);
+    const edited = Buffer.concat([bytes.subarray(0, end), box, bytes.subarray(end)]);
+    for (const within of ["moov", "trak", "mdia", "minf", "stbl", "stsd", entry]) {
+      const size = bytes.lastIndexOf(within, at) - 4;
+      edited.writeUInt32BE(bytes.readUInt32BE(size) + 32, size);
+    }
+    return edited;
+  };
+}
+
 /** Every sample entry or name `from` becomes `to`, of the same length. */
 export function renamed(from: string, to: string): (bytes: Buffer) => Buffer {
   return (bytes) => Buffer.from(bytes.toString("latin1").replaceAll(from, to), "latin1");
