@@ -2,6 +2,7 @@
 
 import { OptionError } from "./bench-options.ts";
 import { catalogueBench } from "./catalogue.ts";
+import { colourBench } from "./colour.ts";
 import { deliveryBench } from "./delivery.ts";
 import type { Bench } from "./figure.ts";
 import { qualityBench } from "./quality.ts";
@@ -12,6 +13,7 @@ import { transferBench } from "./transfer.ts";
 
 const benches: Readonly<Record<string, Bench>> = {
   catalogue: catalogueBench,
+  colour: colourBench,
   delivery: deliveryBench,
   quality: qualityBench,
   "queue-wait": queueWaitBench,

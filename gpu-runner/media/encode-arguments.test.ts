@@ -49,6 +49,7 @@ test.each(Object.keys(sources).flatMap((name) => kinds.map((encoder) => ({ name,
       buildEncodeCommand({
         ...{ source, plans, encoder, input: "http://127.0.0.1:4000/secret" },
         dialect: { frameRateModeOption: "-fps_mode", bFrameReferences: true },
+        hdrCube: source.hdr === null ? null : `/tmp/encode-x/${source.hdr}.cube`,
         targets: plans.map(({ quality }) => `unix:/tmp/encode-x/${quality}.sock`),
       }),
     );

@@ -82,7 +82,7 @@ test("fluent-ffmpeg hands on exactly the arguments that were built", () => {
 describe("the filter graph", () => {
   const graphOf = (changes: Partial<SourceProbe>, rungs = 1) => {
     const changed = { ...source, ...changes };
-    return filterGraph(changed, planLadder(changed, defaultLadder).slice(0, rungs));
+    return filterGraph(changed, planLadder(changed, defaultLadder).slice(0, rungs), "/tmp/x/hlg.cube");
   };
 
   test("one rendition needs no split", () => {
@@ -143,9 +143,9 @@ describe("the filter graph", () => {
   test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {
     const graph = graphOf({ ...wide, hdr: "hlg", width: 1920, height: 1080 }, 4);
     expect(graph).toContain(
-      ",zscale=w=1920:h=1080:pin=bt2020:tin=arib-std-b67:min=bt2020nc:rin=limited:t=linear:npl=100:p=bt2020,",
+      "scale=1920:1080:flags=bicubic:in_color_matrix=bt2020:in_range=limited:out_range=full,format=gbrp16le,lut3d=file=/tmp/x/hlg.cube:interp=tetrahedral,",
     );
-    expect(graph).not.toContain("in_color_matrix");
+    expect(graph.match(/in_color_matrix/g)).toHaveLength(1);
   });
 
   test("takes the matrix from the file, else from the size, and none for RGB", () => {

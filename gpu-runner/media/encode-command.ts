@@ -39,6 +39,8 @@ export type EncodeCommandInput = {
   targets: readonly string[];
   /** "cpu" unless said otherwise. */
   graph?: PictureGraph;
+  /** The file that maps an HDR source to BT.709. */
+  hdrCube?: string | null;
 };
 
 /**
@@ -94,7 +96,9 @@ export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
     ],
     input: input.input,
     filterGraph:
-      (input.graph === "gpu" ? gpuFilterGraph : filterGraph)(input.source, input.plans) +
+      (input.graph === "gpu"
+        ? gpuFilterGraph(input.source, input.plans)
+        : filterGraph(input.source, input.plans, input.hdrCube)) +
       (input.dialect.frameRateModeOption === "-vsync" || isTurned(input.source) ? unreadInput(input.source) : ""),
     outputs: input.plans.map((plan, i) => ({
       options: outputOptions(input, plan, i, sound),

@@ -12,6 +12,7 @@ import { EncodeCourse, type EncodeLog } from "./encode-course.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
 import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
+import { writeHdrCube } from "./hdr-cube-file.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
@@ -101,7 +102,8 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
     const source = await probe(options, proxy, signal);
     options.onProbe(source);
     const plans = (await options.plan(source)).filter((plan) => !options.skip.includes(plan.quality));
-    const renditions = await encodeAll({ options, proxy, socketFolder, source, signal, runs }, plans);
+    const hdrCube = source.hdr === null ? null : await writeHdrCube(source.hdr, socketFolder);
+    const renditions = await encodeAll({ options, proxy, socketFolder, hdrCube, source, signal, runs }, plans);
     return { ok: true, renditions };
   } catch (error) {
     if (options.signal.aborted) {
@@ -139,6 +141,7 @@ type Job = {
   options: EncodeJobOptions;
   proxy: SourceProxy;
   socketFolder: string;
+  hdrCube: string | null;
   source: SourceProbe;
   signal: AbortSignal;
   runs: { ffmpegRuns: number };
@@ -245,7 +248,7 @@ type Run = {
   reserveBytes: ReadonlyMap<Quality, number>;
 };
 
-function runOnce({ options, proxy, socketFolder, source, signal, runs }: Job, run: Run): Promise<RunResult> {
+function runOnce({ options, proxy, socketFolder, hdrCube, source, signal, runs }: Job, run: Run): Promise<RunResult> {
   runs.ffmpegRuns++;
   return runEncode({
     source,
@@ -257,6 +260,7 @@ function runOnce({ options, proxy, socketFolder, source, signal, runs }: Job, ru
     binaries: options.binaries,
     sourceUrl: proxy.url,
     socketFolder,
+    hdrCube,
     reading: proxy.reading,
     stallTimeoutMs: options.stallTimeoutMs ?? 120_000,
     onProgress: (progress) => {

@@ -42,6 +42,8 @@ export type EncodeRunInput = {
   binaries: Binaries;
   sourceUrl: string;
   socketFolder: string;
+  /** The file that maps an HDR source to BT.709. */
+  hdrCube?: string | null;
   /** Whether ffmpeg waits for the source, which gives up by itself. */
   reading: () => boolean;
   stallTimeoutMs: number;
@@ -149,6 +151,7 @@ function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
     input: input.sourceUrl,
     targets: outputs.map((output) => output.socket.target),
     graph: input.graph ?? "cpu",
+    hdrCube: input.hdrCube ?? null,
   });
 }
 

@@ -19,8 +19,13 @@ export function pictureInput({ videoIndex }: Pick<SourceProbe, "videoIndex">): s
  */
 export const unreadInput = (source: SourceProbe) => `;${pictureInput(source)}nullsink`;
 
-export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]): string {
-  const shared = sharedFilters(source, plans);
+/** `hdrCube` is the file of `hdr-cube.ts` for the source's transfer; asked for where the source is HDR. */
+export function filterGraph(
+  source: SourceProbe,
+  plans: readonly RenditionPlan[],
+  hdrCube: string | null = null,
+): string {
+  const shared = sharedFilters(source, plans, hdrCube);
   const scalers = plans.map((plan) => scaleFilters(source, plan));
   if (plans.length === 1) return `${pictureInput(source)}${[...shared, ...(scalers[0] ?? [])].join(",")}[v0]`;
   const labels = plans.map((_, i) => `[s${i}]`);
@@ -31,7 +36,7 @@ export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[]
 }
 
 /** Done once, before the picture is split: fields are lines, so a picture is turned after they are gone. */
-function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): string[] {
+function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[], hdrCube: string | null): string[] {
   const first = plans[0];
   const start = moveToStart(source);
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
@@ -42,7 +47,7 @@ function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[]): st
     ...(mayHaveFields(source) ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
     ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
     ...turnFilters(source),
-    ...colourConversion(source, largest),
+    ...(source.hdr === null ? gamutConversion(source, largest) : hdrConversion(source, largest, hdrCube)),
   ];
 }
 
@@ -87,17 +92,38 @@ const WIDE_PRIMARIES = new Set(["bt2020", "smpte431", "smpte432"]);
 /** Whether it has light beyond BT.709. */
 const isConverted = ({ hdr, colorPrimaries }: SourceProbe) => hdr !== null || WIDE_PRIMARIES.has(colorPrimaries ?? "");
 
-/** Light beyond BT.709, in brightness or in gamut, is brought into it once, at the largest rendition's size. */
-function colourConversion(source: SourceProbe, { width, height }: RenditionPlan): string[] {
+function hdrConversion(source: SourceProbe, largest: RenditionPlan, hdrCube: string | null): string[] {
+  if (hdrCube === null) throw new Error("an HDR source needs its table");
+  return hdrFilters(source, largest, hdrCube);
+}
+
+/** Once, at the largest rendition's size; in 16 bits, for which `lut3d` has the fastest code. */
+export function hdrFilters(
+  source: Pick<SourceProbe, "colorMatrix" | "fullRange" | "pixelFormat">,
+  { width, height }: { width: number; height: number },
+  hdrCube: string,
+): string[] {
+  const matrix = SCALE_MATRICES[source.colorMatrix ?? ""] ?? "bt2020";
+  const yuvIn = isRgb(source) ? "" : `:in_color_matrix=${matrix}:in_range=${source.fullRange ? "full" : "limited"}`;
+  return [
+    `scale=${width}:${height}:flags=bicubic${yuvIn}:out_range=full`,
+    "format=gbrp16le",
+    `lut3d=file=${hdrCube}:interp=tetrahedral`,
+    "scale=out_color_matrix=bt709:out_range=limited",
+    "format=yuv420p",
+  ];
+}
+
+/** A gamut beyond BT.709 is brought into it once, at the largest rendition's size. */
+function gamutConversion(source: SourceProbe, { width, height }: RenditionPlan): string[] {
   if (!isConverted(source)) return [];
   const rgb = isRgb(source);
   // zscale needs every input property spelled out or finds "no path between colorspaces".
   const { colorPrimaries } = source;
-  const primaries = colorPrimaries !== null && ZSCALE_PRIMARIES.has(colorPrimaries) ? colorPrimaries : "bt2020";
   const pictureIn = [
     `w=${width}:h=${height}`,
-    `pin=${primaries}`,
-    `tin=${source.hdr ? HDR_TRANSFERS[source.hdr] : source.colorTransfer === "iec61966-2-1" ? "iec61966-2-1" : "bt709"}`,
+    `pin=${colorPrimaries}`,
+    `tin=${source.colorTransfer === "iec61966-2-1" ? "iec61966-2-1" : "bt709"}`,
     `min=${rgb ? "gbr" : (ZSCALE_MATRICES[source.colorMatrix ?? ""] ?? "bt2020nc")}`,
     `rin=${source.fullRange || rgb ? "full" : "limited"}`,
   ].join(":");
@@ -105,22 +131,11 @@ function colourConversion(source: SourceProbe, { width, height }: RenditionPlan)
   return [
     // zscale takes no subsampled picture of an odd size.
     ...(odd && !rgb ? ["scale=flags=bicubic", "format=yuv444p16le"] : []),
-    ...(source.hdr
-      ? [
-          // What the picture itself does not state would be unknown again behind it.
-          `zscale=${pictureIn}:t=linear:npl=100:p=${primaries}`,
-          "format=gbrpf32le",
-          "zscale=p=bt709",
-          "tonemap=tonemap=hable:desat=0",
-          "zscale=t=bt709:m=bt709:r=limited",
-        ]
-      : [`zscale=${pictureIn}:p=bt709:t=bt709:m=bt709:r=limited`]),
+    `zscale=${pictureIn}:p=bt709:t=bt709:m=bt709:r=limited`,
     "format=yuv420p",
   ];
 }
 
-const HDR_TRANSFERS = { pq: "smpte2084", hlg: "arib-std-b67" } as const;
-const ZSCALE_PRIMARIES = new Set(["bt2020", "bt709", "smpte431", "smpte432"]);
 const ZSCALE_MATRICES: Readonly<Record<string, string>> = {
   bt709: "bt709",
   bt470bg: "bt470bg",
@@ -169,6 +184,6 @@ function inputMatrix(source: SourceProbe): string | null {
   return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
 }
 
-function isRgb({ colorMatrix, pixelFormat }: SourceProbe): boolean {
+function isRgb({ colorMatrix, pixelFormat }: Pick<SourceProbe, "colorMatrix" | "pixelFormat">): boolean {
   return colorMatrix === "gbr" || /^(0?(rgb|bgr)|argb|abgr|gbr|x2rgb|x2bgr|pal8)/.test(pixelFormat);
 }
