@@ -11,7 +11,7 @@ test("a rendition is held against the source at its own size, frame by frame", (
   const args = measureArguments("ssim", { sourceFile: "a.mkv", renditionFile: "360p.mp4", source, plan });
   expect(args.slice(-3)).toEqual(["-f", "null", "-"]);
   expect(args[args.indexOf("-filter_complex") + 1]).toBe(
-    "[0:V:0]scale=640:360:flags=bicubic:in_color_matrix=bt709:out_color_matrix=bt709:out_range=limited,setsar=1,format=yuv420p," +
+    "[0:V:0]bwdif=mode=send_frame:parity=auto:deint=interlaced,scale=640:360:flags=bicubic:in_color_matrix=bt709:out_color_matrix=bt709:out_range=limited,setsar=1,format=yuv420p," +
       "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709[v0];" +
       "[v0]fps=25/1,settb=AVTB,setpts=N*1/25/TB[reference];[1:V:0]settb=AVTB,setpts=N*1/25/TB[rendition];" +
       "[rendition][reference]ssim",

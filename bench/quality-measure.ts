@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Binaries } from "../gpu-runner/media/binaries.ts";
-import { filterGraph } from "../gpu-runner/media/picture-graph.ts";
+import { filterGraph, NO_AUTOROTATE } from "../gpu-runner/media/picture-graph.ts";
 import type { RenditionPlan } from "../schemas/ladder.ts";
 import type { SourceProbe } from "../schemas/media-probe.ts";
 
@@ -40,7 +40,19 @@ export function measureArguments(metric: Metric, { sourceFile, renditionFile, so
     `[rendition][reference]${compare}`,
   ].join(";");
   const quiet = "-hide_banner -nostdin -nostats -v info".split(" ");
-  return [...quiet, "-i", sourceFile, "-i", renditionFile, "-filter_complex", graph, "-f", "null", "-"];
+  return [
+    ...quiet,
+    ...NO_AUTOROTATE,
+    "-i",
+    sourceFile,
+    "-i",
+    renditionFile,
+    "-filter_complex",
+    graph,
+    "-f",
+    "null",
+    "-",
+  ];
 }
 
 /** @throws when ffmpeg told no score */
