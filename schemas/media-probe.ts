@@ -105,6 +105,7 @@ const FfprobeStream = z.object({
   sample_aspect_ratio: z.string().optional(),
   r_frame_rate: z.string().optional(),
   avg_frame_rate: z.string().optional(),
+  time_base: z.string().optional(),
   field_order: z.string().optional(),
   color_space: z.string().optional(),
   color_primaries: z.string().optional(),
@@ -161,11 +162,18 @@ const reject = (code: ProbeRejectionCode, message: string): ProbeReading => ({
   message,
 });
 
-/**
- * Reads ffprobe's output. `measuredDurationSeconds` stands in where the container states no duration (recordings cut
- * off by a browser, for one); without it such a file is rejected as NO_DURATION.
- */
-export function readProbe(json: unknown, measuredDurationSeconds?: number): ProbeReading {
+/** What the picture's own packets say, which goes before what headers state. */
+export type PictureMeasure = {
+  /** null: not known. */
+  timing: Pick<SourceProbe, "fps" | "vfr"> | null;
+  /** null: not known, or as stated. */
+  pictureSeconds: number | null;
+  /** The container states a length that its bytes cannot have. */
+  statesWrongLength: boolean;
+};
+
+/** Reads ffprobe's output. Without a measured length, a file that states none is rejected as NO_DURATION. */
+export function readProbe(json: unknown, measured: PictureMeasure | null = null): ProbeReading {
   const parsed = FfprobeOutput.safeParse(json);
   if (!parsed.success) return reject("INVALID_MEDIA", "The file is not media that can be read.");
   const { format, streams, packets } = parsed.data;
@@ -198,9 +206,9 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
     return reject("INVALID_MEDIA", "The video track has no picture size: the file is damaged or incomplete.");
   }
 
-  const durations = durationsOf(parsed.data, video, measuredDurationSeconds);
+  const durations = durationsOf(parsed.data, video, measured);
   if (!durations) return reject("NO_DURATION", "The file does not say how long it is; it may be incomplete.");
-  const rate = frameRateOf(video);
+  const rate = frameRateOf(video, measured?.timing ?? null);
   if (!rate) return reject("INVALID_MEDIA", "The video track has no frame rate: the file is damaged or incomplete.");
 
   const sar = sampleAspectOf(video);
@@ -235,7 +243,7 @@ export function readProbe(json: unknown, measuredDurationSeconds?: number): Prob
       audio: streams
         .filter((s) => s.codec_type === "audio")
         .slice(0, 64)
-        .map(audioTrackOf),
+        .map((stream) => audioTrackOf(stream, measured?.statesWrongLength !== true)),
       timecode: timecodeOf(parsed.data, video),
     },
   };
@@ -263,7 +271,11 @@ function rejectWithoutVideo(streams: FfprobeStream[]): ProbeReading {
 const positive = (value: number | undefined) =>
   value !== undefined && Number.isFinite(value) && value > 0 ? value : undefined;
 
-function durationsOf({ format, streams }: FfprobeOutput, video: FfprobeStream, measuredEnd: number | undefined) {
+function durationsOf({ format, streams }: FfprobeOutput, video: FfprobeStream, measure: PictureMeasure | null) {
+  const measured = positive(measure?.pictureSeconds ?? undefined);
+  if (measure?.statesWrongLength && measured !== undefined) {
+    return { durationSeconds: measured, videoDurationSeconds: measured };
+  }
   const startSeconds = positive(format.start_time) ?? 0;
   // Some writers of Matroska do state the length; then it may well be shorter than the start.
   const upTo = (end: number | undefined) =>
@@ -273,13 +285,12 @@ function durationsOf({ format, streams }: FfprobeOutput, video: FfprobeStream, m
   const tracksEnd = upTo(endOfTracks(streams));
   // A MOV that does not know its length says that it is the greatest there is: hours or weeks.
   const container = stated !== undefined && tracksEnd !== undefined && stated > tracksEnd + 1 ? tracksEnd : stated;
-  const measured = positive(upTo(measuredEnd));
-  const stream = positive(video.duration) ?? positive(upTo(secondsOfTag(video.tags?.DURATION)));
-  const whole = container ?? stream ?? measured;
+  const stream = measured ?? positive(video.duration) ?? positive(upTo(secondsOfTag(video.tags?.DURATION)));
+  const whole = container ?? stream;
   if (whole === undefined) return null;
   return {
     durationSeconds: Math.max(whole, stream ?? 0),
-    videoDurationSeconds: stream ?? measured ?? whole,
+    videoDurationSeconds: stream ?? whole,
   };
 }
 
@@ -302,16 +313,22 @@ export function parseRational(text: string | undefined, separator = "/"): Ration
   return { num, den };
 }
 
-/** Above 1 % between the nominal and the average rate, the nominal one is only the clock's. */
-function frameRateOf(video: FfprobeStream): { fps: Rational; vfr: boolean } | null {
+/** What is stated decides where nothing was measured, and whether packets are frames or fields. */
+function frameRateOf(video: FfprobeStream, timing: PictureMeasure["timing"]): { fps: Rational; vfr: boolean } | null {
   const nominal = parseRational(video.r_frame_rate);
   const average = parseRational(video.avg_frame_rate);
+  if (timing !== null) {
+    const { fps, vfr } = timing;
+    const isOfFields = average !== null && isInterlaced(video) && Math.abs(timesAs(fps, average) - 2) < 0.02;
+    return { fps: isOfFields ? { num: fps.num, den: fps.den * 2 } : fps, vfr };
+  }
   if (!nominal || !average) {
     const only = nominal ?? average;
     // A clock such as 90000/1 stands for "unknown", not for a rate.
     return only && only.num / only.den <= 1000 ? { fps: only, vfr: false } : null;
   }
-  const ratio = nominal.num / nominal.den / (average.num / average.den);
+  // Above 1 % between the two, the nominal one is only the clock's.
+  const ratio = timesAs(nominal, average);
   // The average counts fields, as GXF does whatever its pictures are.
   if (Math.abs(ratio - 0.5) < 0.005) return { fps: nominal, vfr: false };
   // Of fields, not of frames.
@@ -320,6 +337,8 @@ function frameRateOf(video: FfprobeStream): { fps: Rational; vfr: boolean } | nu
   }
   return Math.abs(ratio - 1) > 0.01 ? { fps: average, vfr: true } : { fps: nominal, vfr: false };
 }
+
+const timesAs = (rate: Rational, other: Rational) => (rate.num * other.den) / (rate.den * other.num);
 
 function isInterlaced(video: FfprobeStream): boolean {
   return ["tt", "bb", "tb", "bt"].includes(video.field_order ?? "");
@@ -349,7 +368,7 @@ function known(value: string | undefined): string | null {
   return value === undefined || value === "unknown" || value === "unspecified" || value === "reserved" ? null : value;
 }
 
-function audioTrackOf(stream: FfprobeStream): AudioTrack {
+function audioTrackOf(stream: FfprobeStream, isLengthCredible: boolean): AudioTrack {
   const language = stream.tags?.language;
   // ffprobe knows the sample format of whatever it has a decoder for. A track without a frame would hold up the others.
   const decodable = known(stream.sample_fmt) !== null && stream.nb_frames !== 0;
@@ -360,7 +379,7 @@ function audioTrackOf(stream: FfprobeStream): AudioTrack {
     layout: layout === null || /^\d+ channels/.test(layout) ? null : layout,
     sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
     language: language && language !== "und" ? language : null,
-    ...(stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
+    ...(isLengthCredible && stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
   };
 }
 

@@ -77,10 +77,14 @@ const ratio = (rational: Rational) => rational.num / rational.den;
 /** `sameMotion`: every frame of the source is kept, whatever its rate is called. */
 type OutputRate = { fps: Rational; resample: boolean; sameMotion: boolean };
 
-/** VFR goes up to the next standard rate; above the cap, the rate is divided by an integer so that motion stays even. */
+/**
+ * A variable rate becomes the lowest standard one whose interval is no longer than the source's shortest usual one, so that
+ * every frame that stands so long is shown; at most `maxFps`. A constant rate stays, or above the cap is divided by an
+ * integer, so that motion stays even.
+ */
 function outputRate(source: SourceProbe, maxFps: number): OutputRate {
   if (source.vfr) {
-    const wanted = Math.min(ratio(source.fps) * 0.999, maxFps);
+    const wanted = Math.min(ratio(source.fps) * 0.9999, maxFps);
     const next = STANDARD_RATES.find((rate) => ratio(rate) >= wanted && ratio(rate) <= maxFps);
     return { fps: next ?? { num: maxFps, den: 1 }, resample: true, sameMotion: false };
   }

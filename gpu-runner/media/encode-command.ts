@@ -48,7 +48,7 @@ export type EncodeCommandInput = {
  * so everything else is refused, and so is every protocol but the proxy's.
  */
 const DEMUXERS =
-  "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,mxf,mxf_opatom,flv,live_flv,asf,ogg,gxf,dv,rm,nut,ivf,h264,hevc,m4v," +
+  "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,mxf,mxf_opatom,flv,live_flv,asf,ogg,gxf,dv,rm,nut,ivf,h264,hevc,m4v,mjpeg," +
   "vc1,y4m,yuv4mpegpipe,r3d,wtv,lxf,cine,obu,av1,wav,w64,mp3,flac,aac,aiff,caf,ac3,eac3,dts,amr,ape,wv,au,gif,apng," +
   "png_pipe,jpeg_pipe,jpegls_pipe,j2k_pipe,webp_pipe,tiff_pipe,bmp_pipe,exr_pipe,dpx_pipe,psd_pipe,svg_pipe,sgi_pipe," +
   "pgm_pipe,ppm_pipe,pam_pipe,pbm_pipe,sunrast_pipe,xbm_pipe,xpm_pipe,pcx_pipe,qdraw_pipe,dds_pipe,pictor_pipe,image2";
@@ -129,7 +129,8 @@ function outputOptions(
         };
   return [
     ...["-map", `[v${index}]`, ...audio.map, "-map_metadata", "-1", "-map_chapters", "-1"],
-    ...[dialect.frameRateModeOption, "cfr"],
+    // The measured rate: left to itself, ffmpeg takes the header's.
+    ...[dialect.frameRateModeOption, "cfr", "-r", `${plan.fps.num}/${plan.fps.den}`],
     ...videoEncoderOptions(encoder, plan, dialect),
     ...["-g", String(plan.gop), "-force_key_frames", `expr:gte(t,n_forced*${plan.keyframeSeconds})`],
     ...COLOUR_TAGS,

@@ -1,10 +1,18 @@
 /** Runs ffprobe on the original (through the proxy) and reads what it says. */
 import { spawn } from "node:child_process";
-import { FfprobeOutput, type ProbeRejectionCode, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
+import {
+  FfprobeOutput,
+  type ProbeRejectionCode,
+  parseRational,
+  readProbe,
+  type SourceProbe,
+} from "../../schemas/media-probe.ts";
 import { choosePicture } from "../../schemas/picture-track.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
+import { type MeasuredSource, measureSource } from "./measure/measure.ts";
+import { PACKET_FIELDS } from "./measure/packet-run.ts";
 
 export type ProbeResult =
   | { ok: true; source: SourceProbe }
@@ -21,14 +29,67 @@ const DESCRIBE = "-of json -show_format -show_streams -show_programs -show_packe
 export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
   const described = await runFfprobe(options, DESCRIBE);
   if (described.timedOut) return timedOut();
-  const reading = described.code === 0 ? readProbe(parseJson(described.stdout)) : explainFfprobe(described.stderr);
-  if (reading.ok) return reading;
-  if (reading.code !== "NO_DURATION") return await inBetterWords(options, reading);
-
-  // The container does not say how long it is, so its packets must: the whole file is read once more.
-  const measured = await measureDuration(options, pictureIndexIn(described.stdout));
-  return measured === "timed-out" ? timedOut() : readProbe(parseJson(described.stdout), measured);
+  if (described.code !== 0) return await inBetterWords(options, explainFfprobe(described.stderr));
+  const stated = readProbe(parseJson(described.stdout));
+  if (!stated.ok && stated.code === "STILL_IMAGE") return (await asMotionJpeg(options)) ?? stated;
+  if (!stated.ok && !MEASURED_ALL_THE_SAME.has(stated.code)) return await inBetterWords(options, stated);
+  const measured = await measure(options, described.stdout);
+  if (measured?.missing) return cutOff(measured.missing);
+  const reading = measured === null ? stated : readProbe(parseJson(described.stdout), measured);
+  return reading.ok ? reading : await inBetterWords(options, reading);
 }
+
+/** What its packets may say all the same, of a file whose headers do not. */
+const MEASURED_ALL_THE_SAME: ReadonlySet<string> = new Set(["NO_DURATION", "INVALID_MEDIA"]);
+
+function cutOff({ statedBytes, sizeBytes }: NonNullable<MeasuredSource["missing"]>): ProbeResult {
+  const message = `The file is cut off: it says that it has ${statedBytes} bytes, but only ${sizeBytes} are there.`;
+  return { ok: false, code: "TRUNCATED", message };
+}
+
+/** Fewer could be a picture and the thumbnails in it. */
+const LEAST_JPEGS = 3;
+
+/** Pictures one after another in a bare file look like one; null where it is one. */
+async function asMotionJpeg(options: ProbeOptions): Promise<ProbeResult | null> {
+  const inFormat = { ...options, inputFormat: "mjpeg" };
+  const described = await runFfprobe(inFormat, DESCRIBE);
+  const json = parseJson(described.stdout);
+  const packets = FfprobeOutput.safeParse(json).data?.packets ?? [];
+  if (described.code !== 0 || packets.length < LEAST_JPEGS) return null;
+  const measured = await measure(inFormat, described.stdout);
+  const reading = readProbe(json, measured);
+  return reading.ok ? reading : null;
+}
+
+async function measure(
+  options: ProbeOptions & { inputFormat?: string },
+  described: string,
+): Promise<MeasuredSource | null> {
+  const output = FfprobeOutput.safeParse(parseJson(described)).data;
+  const video = output && choosePicture(output)?.video;
+  if (output === undefined || video?.index === undefined) return null;
+  const { index } = video;
+  const rates = [video.r_frame_rate, video.avg_frame_rate].flatMap((text) => parseRational(text) ?? []);
+  const clock = parseRational(video.time_base);
+  return measureSource({
+    url: options.url,
+    signal: options.signal,
+    container: output.format.format_name,
+    streamIndex: index,
+    statedSeconds: output.format.duration ?? video.duration ?? null,
+    statedRates: rates.filter(({ num, den }) => num / den <= MOST_FPS),
+    tickSeconds: clock === null ? 0 : clock.num / clock.den,
+    readPackets: async (intervals) => {
+      const asked = ["-of", "csv=p=0", "-select_streams", String(index), "-show_entries", PACKET_FIELDS];
+      const { stdout } = await runFfprobe(options, [...asked, "-read_intervals", intervals]);
+      return stdout.split("\n");
+    },
+  });
+}
+
+/** A clock such as 1000/1 or 90000/1 is no rate. */
+const MOST_FPS = 480;
 
 /** ffprobe sees a damaged film in whatever resembles one; the first bytes may say that it never was a film. */
 async function inBetterWords({ url, signal }: ProbeOptions, reading: ProbeResult): Promise<ProbeResult> {
@@ -64,51 +125,19 @@ function explainFfprobe(stderr: string): ProbeResult {
   };
 }
 
-function pictureIndexIn(described: string): number | undefined {
-  const parsed = FfprobeOutput.safeParse(parseJson(described));
-  return parsed.success ? choosePicture(parsed.data)?.video.index : undefined;
-}
-
-async function measureDuration(options: ProbeOptions, pictureIndex = 0): Promise<number | undefined | "timed-out"> {
-  let end = 0;
-  let rest = "";
-  const readLines = (text: string) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) {
-      const [pts, duration] = line.split(",").map(Number.parseFloat);
-      if (pts !== undefined && Number.isFinite(pts))
-        end = Math.max(end, pts + (Number.isFinite(duration) ? (duration ?? 0) : 0));
-    }
-  };
-  const args = [
-    "-of",
-    "csv=p=0",
-    "-select_streams",
-    String(pictureIndex),
-    "-show_entries",
-    "packet=pts_time,duration_time",
-  ];
-  // An hour-long original at a store's pace; a stall is the proxy's to notice.
-  const { timedOut: late } = await runFfprobe({ ...options, timeoutMs: options.timeoutMs * 30 }, args, readLines);
-  if (late) return "timed-out";
-  return end > 0 ? end : undefined;
-}
-
 type FfprobeRun = { code: number | null; stdout: string; stderr: string; timedOut: boolean };
 
 /**
- * Output goes to `onOutput` where one is given, and is kept otherwise. Throws the signal's reason when aborted, and when
- * ffprobe crashed or somebody else killed it, as a system does that is short of memory: that says nothing of the file,
+ * Throws the signal's reason when aborted, and when ffprobe crashed or somebody else killed it, as a system does that is short of memory: that says nothing of the file,
  * which another build or another machine may well read.
  */
 async function runFfprobe(
-  { ffprobePath, url, timeoutMs, signal }: ProbeOptions,
+  { ffprobePath, url, timeoutMs, signal, inputFormat }: ProbeOptions & { inputFormat?: string },
   args: string[],
-  onOutput?: (text: string) => void,
 ): Promise<FfprobeRun> {
   signal.throwIfAborted();
-  const child = spawn(ffprobePath, ["-hide_banner", "-v", "error", ...SOURCE_LIMITS, ...args, url], {
+  const format = inputFormat === undefined ? [] : ["-f", inputFormat];
+  const child = spawn(ffprobePath, ["-hide_banner", "-v", "error", ...SOURCE_LIMITS, ...format, ...args, url], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const run: FfprobeRun = { code: null, stdout: "", stderr: "", timedOut: false };
@@ -123,8 +152,7 @@ async function runFfprobe(
   }, timeoutMs);
   signal.addEventListener("abort", kill);
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    if (onOutput) onOutput(text);
-    else if (run.stdout.length < MAX_OUTPUT_CHARS) run.stdout += text;
+    if (run.stdout.length < MAX_OUTPUT_CHARS) run.stdout += text;
     else kill();
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

@@ -132,8 +132,8 @@ const phones: readonly AcceptedSource[] = [
     steps: [
       `${card({ fps: "30", seconds: 3 })} ${bt709("yuv420p", "select='not(between(mod(n,9),2,4))',")} -vsync vfr ${X264} {a.mp4}`,
     ],
-    ...{ renditions: R360, fps: "24000/1001", frames: 72, sound: null },
-    note: "Becomes the next standard rate, constant.",
+    ...{ renditions: R360, fps: "30/1", frames: 90, sound: null },
+    note: "Becomes constant, at the lowest standard rate that shows each of its frames.",
   },
   ...([90, 180, 270] as const).map((clockwise) => ({
     name: `Turned by ${clockwise}° in its metadata`,

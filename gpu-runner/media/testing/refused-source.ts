@@ -29,7 +29,7 @@ const hollow = (share: number) => (whole: Buffer) => {
 
 const AUDIO_ONLY = "The file has sound but no picture; there is no video to make renditions of.";
 const STILL = "The file is a still image; there is no video to make renditions of.";
-const CUT = "Only … of … frames could be decoded: the original is cut off or damaged after … seconds.";
+const CUT = "The file is cut off: it says that it has … bytes, but only … are there.";
 const NO_INDEX = "The file is cut off: its index (moov) is missing. The recording or the upload did not finish.";
 const TEXT = "The file is text, not media, whatever its name says.";
 const ARCHIVE = "The file is an archive (such as ZIP); upload the video that is in it.";
