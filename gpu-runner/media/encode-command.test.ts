@@ -33,7 +33,7 @@ const GRAPH_END =
 
 test("two rungs on the CPU, word for word", () => {
   const rung = (i: number, rate: number, quality: string) =>
-    `-map [v${i}] -map 0:a:0 -map_metadata -1 -map_chapters -1 -fps_mode cfr -c:v libx264 -preset fast -profile:v high -crf 22 ` +
+    `-map [v${i}] -map 0:a:0 -map_metadata -1 -map_chapters -1 -fps_mode cfr -r 30000/1001 -c:v libx264 -preset fast -profile:v high -crf 22 ` +
     `-maxrate ${rate} -bufsize ${rate * 2} -keyint_min 60 -sc_threshold 0 -g 60 -force_key_frames expr:gte(t,n_forced*2) ` +
     "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv -af aresample=48000:async=1:first_pts=0 -c:a aac -b:a 128000 -ac 2 -ar 48000 " +
     "-timecode 01:00:00;00 -max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -frag_duration 500000 -f mp4 " +
@@ -62,7 +62,7 @@ test("NVENC, on a card that has no B frames as references", () => {
   const dialect = { frameRateModeOption: "-vsync", bFrameReferences: false } as const;
   const [first] = buildEncodeCommand(input({ encoder: "nvenc", dialect })).outputs;
   expect(first?.options.join(" ")).toContain(
-    "-vsync cfr -c:v h264_nvenc -preset p5 -tune hq -profile:v high -rc vbr -cq 23 -b:v 0 -maxrate 800000 -bufsize 1600000 " +
+    "-vsync cfr -r 30000/1001 -c:v h264_nvenc -preset p5 -tune hq -profile:v high -rc vbr -cq 23 -b:v 0 -maxrate 800000 -bufsize 1600000 " +
       "-spatial-aq 1 -aq-strength 8 -temporal-aq 1 -rc-lookahead 20 -bf 3 -no-scenecut 1 -forced-idr 1 -g 60",
   );
 });

@@ -18,7 +18,13 @@ import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
 import type { SourceLocation } from "./source-window.ts";
-import { decodeErrorIn, type EncodeEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
+import {
+  decodeErrorIn,
+  type EncodeEvidence,
+  missingFramesAllowed,
+  statedSoundSeconds,
+  verifyEncode,
+} from "./verify.ts";
 
 export type EncodeJobOptions = {
   /** Asked for once at the start, and again whenever the URL at hand is refused. */
@@ -171,7 +177,7 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
       await course.refused({ graph, outputs: batch.length, stderr: result.stderrTail.join("\n") });
       continue;
     }
-    const failure = verifyEncode(evidenceOf(result, source));
+    const failure = verifyEncode({ ...evidenceOf(result, source), countBinds: graph === "gpu" });
     if (failure !== null && graph === "gpu") {
       course.leaveGpuGraph(batch.length, failure.message);
       continue;
@@ -198,6 +204,13 @@ function warnOfGaps({ stderrTail, renditions }: RunResult, log: EncodeLog): void
   const decodeError = decodeErrorIn(stderrTail);
   if (decodeError !== null) log.warn({ decodeError }, "some of the original could not be decoded and is held over");
   for (const { plan, made } of renditions) {
+    const { expectedFrames } = plan;
+    if (made && made.file.frames < expectedFrames - missingFramesAllowed(expectedFrames)) {
+      log.warn(
+        { quality: plan.quality, frames: made.file.frames, expectedFrames },
+        "fewer frames came than were expected",
+      );
+    }
     if (!made?.partlyProven) continue;
     log.warn({ quality: plan.quality }, "a group of pictures was too large to keep and was not decoded");
   }
@@ -209,7 +222,10 @@ function stalledOnCard(error: unknown, graph: PictureGraph): RunResult {
   return { exitCode: null, stderrTail: [error.message], streamed: true, renditions: [] };
 }
 
-function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, source: SourceProbe): EncodeEvidence {
+function evidenceOf(
+  { exitCode, stderrTail, renditions }: RunResult,
+  source: SourceProbe,
+): Omit<EncodeEvidence, "countBinds"> {
   return {
     exitCode,
     stderrTail,

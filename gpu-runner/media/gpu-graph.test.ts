@@ -23,7 +23,7 @@ const input: EncodeCommandInput = {
 const START = `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")} -noautorotate`;
 
 const rung = (i: number, rate: number, quality: string) =>
-  `-map [v${i}] -map_metadata -1 -map_chapters -1 -fps_mode cfr -c:v h264_nvenc -preset p5 -tune hq -profile:v high ` +
+  `-map [v${i}] -map_metadata -1 -map_chapters -1 -fps_mode cfr -r 25/1 -c:v h264_nvenc -preset p5 -tune hq -profile:v high ` +
   `-rc vbr -cq 23 -b:v 0 -maxrate ${rate} -bufsize ${rate * 2} -spatial-aq 1 -aq-strength 8 -temporal-aq 1 ` +
   "-rc-lookahead 20 -bf 3 -b_ref_mode middle -no-scenecut 1 -forced-idr 1 -g 50 -force_key_frames " +
   "expr:gte(t,n_forced*2) -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv " +

@@ -7,6 +7,7 @@ import type { AcceptedSource } from "./testing/accepted-source.ts";
 import { lacking } from "./testing/ffmpeg-ability.ts";
 import { clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
 import { oddPictureSources } from "./testing/odd-picture-source.ts";
+import { oddTimeSources } from "./testing/odd-time-source.ts";
 import { pictureSources } from "./testing/picture-source.ts";
 import { refusedSources } from "./testing/refused-source.ts";
 import { listenTo, lookAt, type Means, meansOf, type RenditionLook } from "./testing/rendition-look.ts";
@@ -24,26 +25,29 @@ beforeAll(async () => {
   reference = await meansOf(card().split(" "), filter);
 });
 
-describe.each([...pictureSources, ...oddPictureSources, ...soundSources])("$title", ({ sources }) => {
-  test.for(sources)("$name", async (source, { skip }) => {
-    const reason = await lacking(source.needs ?? []);
-    skip(reason !== null, reason ?? "");
-    const made = await make(await makeSource(source.steps, folder()));
-    expect(qualities(made)).toEqual(Object.keys(source.renditions));
-    const looks = new Map<Quality, RenditionLook>();
-    for (const [quality, file] of made.files) looks.set(quality, await lookAt(file));
-    for (const [quality, look] of looks) checkTracks(source, look, source.renditions[quality] ?? "");
-    const keyframes = [...looks.values()].map(({ keyframeSeconds }) => keyframeSeconds);
-    for (const each of keyframes) expect(each).toEqual(keyframes[0]);
-    for (const file of made.files.values()) {
-      const boxes = children(await readFile(file)).map(({ type }) => type);
-      expect(boxes.filter((type) => type !== "free")).toEqual(["ftyp", "moov", "mdat"]);
-    }
-    const lowest = made.files.get("360p") ?? "";
-    checkColour(source, await meansOf(["-i", lowest], source.combs ? "transpose" : "null"));
-    if (source.sound) await checkSound(source.sound, lowest);
-  });
-});
+describe.each([...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources])(
+  "$title",
+  ({ sources }) => {
+    test.for(sources)("$name", async (source, { skip }) => {
+      const reason = await lacking(source.needs ?? []);
+      skip(reason !== null, reason ?? "");
+      const made = await make(await makeSource(source.steps, folder()));
+      expect(qualities(made)).toEqual(Object.keys(source.renditions));
+      const looks = new Map<Quality, RenditionLook>();
+      for (const [quality, file] of made.files) looks.set(quality, await lookAt(file));
+      for (const [quality, look] of looks) checkTracks(source, look, source.renditions[quality] ?? "");
+      const keyframes = [...looks.values()].map(({ keyframeSeconds }) => keyframeSeconds);
+      for (const each of keyframes) expect(each).toEqual(keyframes[0]);
+      for (const file of made.files.values()) {
+        const boxes = children(await readFile(file)).map(({ type }) => type);
+        expect(boxes.filter((type) => type !== "free")).toEqual(["ftyp", "moov", "mdat"]);
+      }
+      const lowest = made.files.get("360p") ?? "";
+      checkColour(source, await meansOf(["-i", lowest], source.combs ? "transpose" : "null"));
+      if (source.sound) await checkSound(source.sound, lowest);
+    });
+  },
+);
 
 function checkTracks(source: AcceptedSource, look: RenditionLook, size: string): void {
   const { video, audio, frames, seconds } = look;

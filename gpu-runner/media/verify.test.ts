@@ -26,9 +26,22 @@ const whole: RenditionEvidence = {
   soundEndSeconds: null,
   decodeTrouble: null,
 };
-const verify = (exitCode: number | null, frames: number | null, stderrTail: string[] = [], delaySeconds = 0) => {
+const verify = (
+  exitCode: number | null,
+  frames: number | null,
+  stderrTail: string[] = [],
+  delaySeconds = 0,
+  countBinds = true,
+) => {
   const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
-  return verifyEncode({ exitCode, stderrTail, delaySeconds, soundSeconds: null, renditions: [{ plan, made }] });
+  return verifyEncode({
+    exitCode,
+    stderrTail,
+    delaySeconds,
+    countBinds,
+    soundSeconds: null,
+    renditions: [{ plan, made }],
+  });
 };
 
 test("two frames or half a per cent may be missing", () => {
@@ -44,6 +57,11 @@ test("whole is: ffmpeg ended well, every stream ended well, no frame is missing"
   expect(verify(0, null)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(255, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
   expect(verify(null, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
+});
+
+test("where the count is a hint, only a film of which less than half came is refused", () => {
+  expect(verify(0, 500, [], 0, false)).toBeNull();
+  expect(verify(0, 499, [], 0, false)).toMatchObject({ code: "TRUNCATED" });
 });
 
 test("what lies before the first frame is not missed", () => {
@@ -72,6 +90,7 @@ test("frames that are all there must last as long as they should", () => {
       exitCode: 0,
       stderrTail: [],
       delaySeconds: 0,
+      countBinds: true,
       soundSeconds: null,
       renditions: [{ plan, made: { ...whole, pictureSeconds } }],
     });
@@ -94,6 +113,7 @@ test("sound may end two seconds or two per cent before the source says, and must
       exitCode: 0,
       stderrTail: [],
       delaySeconds: 0,
+      countBinds: true,
       soundSeconds,
       renditions: [{ plan: { ...plan, audioBitrateBps }, made: { ...whole, soundEndSeconds } }],
     });
@@ -120,7 +140,14 @@ test("how long the sound is, is known only where every track that can be decoded
 test("what does not decode is the encoder's failure", () => {
   const made = { ...whole, decodeTrouble: "its end does not decode: 23 frames came out of 24" };
   expect(
-    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+    verifyEncode({
+      exitCode: 0,
+      stderrTail: [],
+      delaySeconds: 0,
+      countBinds: true,
+      soundSeconds: null,
+      renditions: [{ plan, made }],
+    }),
   ).toEqual({
     code: "ENCODER_FAILED",
     message: "The 360p rendition is damaged: its end does not decode: 23 frames came out of 24.",

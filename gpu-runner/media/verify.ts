@@ -9,6 +9,8 @@ export type EncodeEvidence = {
   stderrTail: readonly string[];
   /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
   delaySeconds: number;
+  /** Whether the number of frames alone shows that something failed; otherwise only where fewer than half came. */
+  countBinds: boolean;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
   renditions: readonly {
@@ -30,6 +32,17 @@ export type RenditionEvidence = {
 /** Sources state durations loosely; below half a per cent, but at least two frames, nothing is missing. */
 export function missingFramesAllowed(expectedFrames: number): number {
   return Math.max(2, Math.floor(expectedFrames * 0.005));
+}
+
+/**
+ * How many frames to expect is a hint where no index tells: sound may outlast the picture, and an edit may begin where no
+ * keyframe is. A file that is cut off was refused before; one of which so little arrives is no film.
+ */
+const LEAST_SHARE = 0.5;
+
+function leastFrames(expectedFrames: number, delayFrames: number, countBinds: boolean): number {
+  const most = expectedFrames - delayFrames;
+  return Math.min(most - missingFramesAllowed(expectedFrames), countBinds ? most : most * LEAST_SHARE);
 }
 
 /** The shortest track's, as any may be the one that is encoded; null where one does not say. */
@@ -85,12 +98,12 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 function verifyRendition(
   plan: RenditionPlan,
   { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  { delaySeconds, soundSeconds }: EncodeEvidence,
+  { delaySeconds, soundSeconds, countBinds }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
   const delayFrames = Math.ceil((delaySeconds * fps.num) / fps.den);
-  if (frames < expectedFrames - delayFrames - missingFramesAllowed(expectedFrames)) {
+  if (frames < leastFrames(expectedFrames, delayFrames, countBinds)) {
     const message =
       `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
       `${framesSeconds.toFixed(1)} seconds.`;

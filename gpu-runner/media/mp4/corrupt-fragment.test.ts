@@ -121,7 +121,14 @@ test("cut between two fragments it is a file of fewer frames, which is not taken
   } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
   expect(
-    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+    verifyEncode({
+      exitCode: 0,
+      stderrTail: [],
+      delaySeconds: 0,
+      countBinds: true,
+      soundSeconds: null,
+      renditions: [{ plan, made }],
+    }),
   ).toMatchObject({
     code: "TRUNCATED",
   });
@@ -139,7 +146,14 @@ test("a hole in time is a file whose frames last too long", async () => {
   } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
   expect(
-    verifyEncode({ exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null, renditions: [{ plan, made }] }),
+    verifyEncode({
+      exitCode: 0,
+      stderrTail: [],
+      delaySeconds: 0,
+      countBinds: true,
+      soundSeconds: null,
+      renditions: [{ plan, made }],
+    }),
   ).toMatchObject({
     code: "OUTPUT_INCOMPLETE",
   });

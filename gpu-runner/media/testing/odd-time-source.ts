@@ -1,0 +1,134 @@
+/** The table of sources: files whose headers do not say when their frames are shown, or say it wrongly. */
+import type { AcceptedSource, SourceGroup } from "./accepted-source.ts";
+import { PLAIN_SOUND } from "./sound-source.ts";
+import { AAC, bt709, card, STEREO, tones, X264 } from "./source-file.ts";
+
+const R360 = { "360p": "640x360" } as const;
+const MUTE = { fps: "25/1", frames: 50, renditions: R360, sound: null } as const;
+const NTSC = { ...MUTE, fps: "30000/1001", frames: 60 } as const;
+const THIRTY = { ...MUTE, fps: "30/1", frames: 60 } as const;
+const at = (fps: string) => `${card({ fps })} ${bt709()} ${X264}`;
+const LONGER_SOUND = tones([440, 1100], "stereo", 2.4);
+
+/** The last entry of the picture's stts, which lasts so many ticks. */
+function lastFrameLasts(ticks: number): (bytes: Buffer) => Buffer {
+  return (bytes) => {
+    const edited = Buffer.from(bytes);
+    const at = edited.indexOf("stts");
+    const entries = edited.readUInt32BE(at + 8);
+    edited.writeUInt32BE(ticks, at + 12 + 8 * (entries - 1) + 4);
+    return edited;
+  };
+}
+
+/** A frame of its own entry in the table, so that its length can be another. */
+const LAST_ALONE = "-bsf:v setts=duration=if(eq(N\\,59)\\,DURATION/2\\,DURATION)";
+
+/** Every length in the movie's header, a hundred thousand seconds. */
+function statesWrongLength(bytes: Buffer): Buffer {
+  const edited = Buffer.from(bytes);
+  const header = edited.indexOf("mvhd");
+  edited.writeUInt32BE(edited.readUInt32BE(header + 16) * 100_000, header + 20);
+  return edited;
+}
+
+const rates: readonly AcceptedSource[] = [
+  {
+    name: "29.97 fps in MP4, whose last frame is shorter",
+    steps: [`${at("30000/1001")} {whole.mp4}`, `-i {whole.mp4} -c copy ${LAST_ALONE} {a.mp4}`],
+    ...NTSC,
+    note: "The rate is the interval that nearly all frames have.",
+  },
+  {
+    name: "29.97 fps in MOV, whose last frame lasts no time at all",
+    steps: [
+      `${at("30000/1001")} {whole.mov}`,
+      `-i {whole.mov} -c copy ${LAST_ALONE} {half.mov}`,
+      { from: "half.mov", to: "a.mov", edit: lastFrameLasts(1) },
+    ],
+    ...NTSC,
+  },
+  {
+    name: "30 fps in WebM, by milliseconds",
+    steps: [`${card({ fps: "30" })} ${bt709()} -c:v libvpx -b:v 4M {a.webm}`],
+    ...THIRTY,
+  },
+  {
+    name: "30 fps in WebM, recorded live by milliseconds",
+    steps: [`${card({ fps: "30" })} ${bt709()} -c:v libvpx -b:v 4M -live 1 {a.webm}`],
+    ...THIRTY,
+  },
+  {
+    name: "30 fps in Matroska, of which no frame states a length",
+    steps: [
+      `${at("30")} -default_mode infer {whole.mkv}`,
+      { from: "whole.mkv", to: "a.mkv", edit: withoutDefaultDuration },
+    ],
+    ...THIRTY,
+  },
+  { name: "12 fps in MP4", steps: [`${at("12")} {a.mp4}`], ...MUTE, fps: "12/1", frames: 24 },
+  { name: "59.94 fps in Matroska", steps: [`${at("60000/1001")} {a.mkv}`], ...MUTE, fps: "60000/1001", frames: 120 },
+];
+
+/** DefaultDuration (23 E3 83) becomes an element that readers skip (Void would be EC). */
+function withoutDefaultDuration(bytes: Buffer): Buffer {
+  const edited = Buffer.from(bytes);
+  const at = edited.indexOf(Buffer.from([0x23, 0xe3, 0x83]));
+  const length = 4 + ((edited[at + 3] ?? 0) & 0x7f);
+  edited.fill(0, at, at + length);
+  edited[at] = 0xec;
+  edited[at + 1] = 0x80 | (length - 2);
+  return edited;
+}
+
+const lengths: readonly AcceptedSource[] = [
+  {
+    name: "Sound that outlasts the picture, in Flash Video",
+    steps: [`${card()} ${LONGER_SOUND} ${bt709()} ${X264} ${AAC} {a.flv}`],
+    ...{ ...MUTE, seconds: 2.4, sound: PLAIN_SOUND },
+  },
+  {
+    name: "Sound that outlasts the picture, in Matroska without tags",
+    steps: [`${card()} ${LONGER_SOUND} ${bt709()} ${X264} ${AAC} -map_metadata -1 -fflags +bitexact {a.mkv}`],
+    ...{ ...MUTE, seconds: 2.4, sound: PLAIN_SOUND },
+  },
+  {
+    name: "A fragmented MP4 that states a day",
+    steps: [
+      `${card()} ${bt709()} ${X264} -g 12 -movflags +frag_keyframe+empty_moov {whole.mp4}`,
+      { from: "whole.mp4", to: "a.mp4", edit: statesWrongLength },
+    ],
+    ...MUTE,
+  },
+];
+
+const bare: readonly AcceptedSource[] = [
+  { name: "H.264 without a container", steps: [`${at("25")} -f h264 {a.h264}`], ...MUTE },
+  {
+    name: "HEVC without a container",
+    steps: [`${card()} ${bt709()} -c:v libx265 -x265-params log-level=error -f hevc {a.hevc}`],
+    needs: ["encoder:libx265"],
+    ...MUTE,
+  },
+  {
+    name: "Motion JPEG without a container",
+    steps: [
+      `${card()} -vf scale=out_color_matrix=bt601:out_range=pc,format=yuvj420p -c:v mjpeg -q:v 2 -f mjpeg {a.mjpeg}`,
+    ],
+    ...{ ...MUTE, colour: "unchecked" },
+    note: "Three pictures or more; one alone is a still image.",
+  },
+  {
+    name: "DV without a container",
+    steps: [
+      `${card({ size: "720x576" })} ${STEREO} -vf format=yuv420p -c:v dvvideo -c:a pcm_s16le -ar 48000 -f dv {a.dv}`,
+    ],
+    ...{ ...MUTE, renditions: { "360p": "480x360", "540p": "720x540" }, colour: "unchecked", sound: PLAIN_SOUND },
+  },
+];
+
+export const oddTimeSources: readonly SourceGroup<AcceptedSource>[] = [
+  { title: "Rates that headers state wrongly", sources: rates },
+  { title: "Lengths that headers state wrongly", sources: lengths },
+  { title: "Streams without a container", sources: bare },
+];
