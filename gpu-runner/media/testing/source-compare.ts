@@ -89,6 +89,8 @@ export function readLevels(stderr: string): Level[] {
 
 const ENVELOPE_HZ = 1_000;
 const SAMPLE_HZ = 8_000;
+/** Longer than a low tone lasts, whose own swing would pass for loudness. */
+const SPAN_SECONDS = 0.02;
 
 /** All sound of a file as one, from its start, as 1,000 loudnesses a second. */
 async function envelopeOf(binaries: Binaries, file: string, tracks: readonly number[], seconds: number) {
@@ -102,8 +104,9 @@ async function envelopeOf(binaries: Binaries, file: string, tracks: readonly num
   const bytes = stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength - (stdout.byteLength % 4));
   const samples = new Float32Array(bytes as ArrayBuffer);
   const hop = SAMPLE_HZ / ENVELOPE_HZ;
+  const span = SAMPLE_HZ * SPAN_SECONDS;
   return Float32Array.from({ length: Math.floor(samples.length / hop) }, (_, i) =>
-    Math.sqrt(samples.subarray(i * hop, (i + 1) * hop).reduce((sum, value) => sum + value * value, 0) / hop),
+    Math.sqrt(samples.subarray(i * hop, i * hop + span).reduce((sum, value) => sum + value * value, 0) / span),
   );
 }
 
@@ -130,16 +133,29 @@ export async function soundLagOf(
 }
 
 const MOST_LAG_MS = 500;
-/** Below this the two are not the same sound, or it is as loud throughout. */
+/** Below this the two are not the same sound. */
 const LEAST_LIKENESS = 0.5;
+/** Of loudness, against its mean. A tone that never changes tells no time. */
+const LEAST_CHANGE = 0.2;
+/** By which one lag must be better than a shorter one. */
+const CLEARLY_BETTER = 0.02;
 
 export function lagMs(before: Float32Array, after: Float32Array, from: number, to: number): number | null {
-  let best = { lag: 0, likeness: 0 };
-  for (let lag = -MOST_LAG_MS; lag <= MOST_LAG_MS; lag++) {
-    const likeness = likenessOf(before, after, Math.max(from, from - lag, 0), to, lag);
-    if (likeness > best.likeness + 1e-6) best = { lag, likeness };
+  if (changeIn(before.subarray(from, to)) < LEAST_CHANGE) return null;
+  let best = { lag: 0, likeness: likenessOf(before, after, from, to, 0) };
+  for (let away = 1; away <= MOST_LAG_MS; away++) {
+    for (const lag of [-away, away]) {
+      const likeness = likenessOf(before, after, Math.max(from, -lag), to, lag);
+      if (likeness > best.likeness + (best.lag === 0 ? CLEARLY_BETTER : 1e-6)) best = { lag, likeness };
+    }
   }
   return best.likeness < LEAST_LIKENESS ? null : best.lag;
+}
+
+function changeIn(loudness: Float32Array): number {
+  const mean = loudness.reduce((sum, value) => sum + value, 0) / loudness.length;
+  const variance = loudness.reduce((sum, value) => sum + (value - mean) ** 2, 0) / loudness.length;
+  return mean > 1e-6 ? Math.sqrt(variance) / mean : 0;
 }
 
 /** Correlation of the two, less what is common to every moment. */
