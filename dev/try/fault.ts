@@ -15,7 +15,7 @@ export function faultsOf({ plans }: Pick<Trial, "plans">, comparison: Comparison
   const faults: Fault[] = [];
   const add = (what: string, why: string) => faults.push({ what, why });
   const kept = plans[0] !== undefined && (rate.medianFps ?? 0) <= (plans[0].fps.num / plans[0].fps.den) * 1.02;
-  if (rate.constant && kept && (frames.missing > 0 || frames.repeated > 0)) {
+  if (rate.constant && kept && (frames.missing > 0 || frames.repeated !== rate.gapFrames)) {
     add("frames", `${frames.in} in, ${frames.out} out: ${frames.missing} not shown, ${frames.repeated} repeated`);
   } else if (kept && frames.missing > frames.in * 0.01) add("frames", `${frames.missing} of ${frames.in} not shown`);
   for (const [where, ms] of [["start", lag?.startMs] as const, ["end", lag?.endMs] as const]) {

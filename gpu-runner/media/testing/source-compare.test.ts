@@ -25,7 +25,8 @@ test("a sound that is heard 40 ms later is found", () => {
 });
 
 test("ffmpeg's reports are read", () => {
-  const astats = "[x] Channel: 1\n[x] Peak level dB: -3.5\n[x] RMS level dB: -inf\n[x] Overall\n[x] Peak level dB: 0";
+  const astats =
+    "[x] Channel: 1\n[x] Peak level dB: -3.5\n[x] RMS level dB: -9\n[x] RMS peak dB: -inf\n[x] Overall\n[x] Peak level dB: 0";
   expect(readLevels(astats)).toEqual([{ peakDb: -3.5, rmsDb: Number.NEGATIVE_INFINITY }]);
   const report = "PSNR y:40 u:41 v:42 average:41.2 min:39.1 max:inf\nSSIM Y:0.99 (20) U:1 V:1 All:0.992 (21)";
   expect(readLikeness(report)).toEqual({ psnrDb: 41.2, worstPsnrDb: 39.1, ssim: 0.992 });

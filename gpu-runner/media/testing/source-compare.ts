@@ -51,7 +51,14 @@ export function matchFrames(source: readonly number[], made: readonly number[], 
   return { in: source.length, out: made.length, missing, repeated: made.length - taken.size, worstSeconds };
 }
 
-export type Rate = { medianFps: number | null; constant: boolean; firstSeconds: number; lastSeconds: number };
+export type Rate = {
+  medianFps: number | null;
+  constant: boolean;
+  firstSeconds: number;
+  lastSeconds: number;
+  /** How many frames holes have room for: there the last picture must stand. */
+  gapFrames: number;
+};
 
 /** Constant: nearly all intervals are the middle one, give or take a millisecond and the clock's own rounding. */
 export function rateOf(seconds: readonly number[]): Rate {
@@ -66,10 +73,11 @@ export function rateOf(seconds: readonly number[]): Rate {
     constant: near >= intervals.length * 0.95,
     firstSeconds: seconds[0] ?? 0,
     lastSeconds: seconds.at(-1) ?? 0,
+    gapFrames: median > 0 ? intervals.reduce((sum, each) => sum + Math.max(0, Math.round(each / median) - 1), 0) : 0,
   };
 }
 
-/** Of one channel; -Infinity where it is silent. */
+/** Of one channel, `rmsDb` of its loudest 50 ms, which silence around it does not lower; -Infinity where it is silent. */
 export type Level = { peakDb: number; rmsDb: number };
 
 export async function levelsOf(binaries: Binaries, file: string, track: number): Promise<Level[]> {
@@ -81,10 +89,10 @@ export async function levelsOf(binaries: Binaries, file: string, track: number):
 export function readLevels(stderr: string): Level[] {
   const channels = (stderr.split(/\] Overall\b/)[0] ?? "").split(/\] Channel: \d+/).slice(1);
   const levelOf = (text: string, name: string) => {
-    const value = new RegExp(`${name} level dB: (\\S+)`).exec(text)?.[1] ?? "-inf";
+    const value = new RegExp(`${name} dB: (\\S+)`).exec(text)?.[1] ?? "-inf";
     return value.includes("inf") || value.includes("nan") ? Number.NEGATIVE_INFINITY : Number(value);
   };
-  return channels.map((text) => ({ peakDb: levelOf(text, "Peak"), rmsDb: levelOf(text, "RMS") }));
+  return channels.map((text) => ({ peakDb: levelOf(text, "Peak level"), rmsDb: levelOf(text, "RMS peak") }));
 }
 
 const ENVELOPE_HZ = 1_000;
