@@ -39,9 +39,9 @@ const Probed = z.object({
 
 export type RenditionLook = Awaited<ReturnType<typeof lookAt>>;
 
-export async function lookAt(file: string) {
+export async function lookAt(file: string, ffprobePath = "ffprobe") {
   const shown = "-show_streams -show_format -show_packets -show_chapters".split(" ");
-  const { streams, packets, chapters, format } = Probed.parse(await probeJson(file, shown));
+  const { streams, packets, chapters, format } = Probed.parse(await probeJson(file, shown, ffprobePath));
   const pictures = packets.filter(({ codec_type }) => codec_type === "video");
   return {
     video: streams.find(({ codec_type }) => codec_type === "video"),
