@@ -71,7 +71,11 @@ export const SourceView = z.object({
   width: z.int(),
   height: z.int(),
   fps: z.number(),
+  /** Variable: then `fps` is the rate of its shortest usual interval. Absent in documents of an earlier release. */
+  vfr: z.boolean().optional(),
   videoCodec: z.string(),
+  /** Why this picture track, where the file has several. */
+  videoWhy: z.string().optional(),
   audio: z.array(z.object({ codec: z.string(), channels: z.int(), language: z.string().nullable() })),
   rotation: z.int(),
   hdr: z.string().nullable(),

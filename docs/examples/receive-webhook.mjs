@@ -20,7 +20,7 @@ function isGenuine(headers, body) {
 }
 
 createServer(async (request, response) => {
-  const body = Buffer.concat(await Array.fromAsync(request)); // the raw bytes: parsed and written anew they differ
+  const body = Buffer.concat(await Array.fromAsync(request)); // the raw bytes: parsed and written again they differ
   if (!isGenuine(request.headers, body)) return response.writeHead(401).end();
   const { type, data } = JSON.parse(body);
   const { fileId, revision, state } = data.asset;

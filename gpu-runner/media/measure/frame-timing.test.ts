@@ -8,7 +8,7 @@ const rateOf = (times: FrameTimes) => {
   return timing && { rate: timing.fps.num / timing.fps.den, vfr: timing.vfr };
 };
 /** Frames of a rate, from a start, each off by what `off` says of its number. */
-const frames = (rate: number, count: number, { start = 0, off = (_n: number) => 0 } = {}) =>
+const frames = (rate: number, count: number, { start = 0, off = (() => 0) as (n: number) => number } = {}) =>
   Float64Array.from({ length: count }, (_, n) => start + n / rate + off(n));
 const byMilliseconds = (times: Float64Array) => times.map((at) => Math.round(at * 1000) / 1000);
 
