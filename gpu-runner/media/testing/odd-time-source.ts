@@ -123,7 +123,13 @@ const bare: readonly AcceptedSource[] = [
     steps: [
       `${card({ size: "720x576" })} ${STEREO} -vf format=yuv420p -c:v dvvideo -c:a pcm_s16le -ar 48000 -f dv {a.dv}`,
     ],
-    ...{ ...MUTE, renditions: { "360p": "480x360", "540p": "720x540" }, colour: "unchecked", sound: PLAIN_SOUND },
+    ...{
+      ...MUTE,
+      renditions: { "360p": "480x360", "540p": "720x540" },
+      colour: "unchecked",
+      sound: PLAIN_SOUND,
+      timecode: "00:00:00:00",
+    },
   },
 ];
 
