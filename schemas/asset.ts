@@ -71,8 +71,8 @@ export const SourceView = z.object({
   width: z.int(),
   height: z.int(),
   fps: z.number(),
-  /** Variable: then `fps` is the rate of its shortest usual interval. Absent in documents of an earlier release. */
-  vfr: z.boolean().optional(),
+  /** Variable: then `fps` is the rate of its shortest usual interval. Absent where it is constant. */
+  vfr: z.literal(true).optional(),
   videoCodec: z.string(),
   /** Why this picture track, where the file has several. */
   videoWhy: z.string().optional(),

@@ -100,6 +100,26 @@ test("a picture that begins later than its file", () => {
   expect(source({ start_time: "0.1" })).not.toHaveProperty("pictureDelaySeconds");
 });
 
+test("is all the same the first to be shown, where a subtitle or the reordering of frames comes before", () => {
+  const subtitle = { codec_type: "subtitle", start_time: "0.000000" };
+  const late = { start_time: "0.066000", has_b_frames: 2 };
+  const file = { start_time: "0.000000" };
+  const startsWithPicture = true;
+  const atStart = { ...SOUND, start_time: "0.000000" };
+  expect(source(late, file, [subtitle])).toMatchObject({ pictureDelaySeconds: 0.066, startsWithPicture });
+  expect(source(late, file, [{ ...SOUND, start_time: "0.129000" }])).toMatchObject({ startsWithPicture });
+  expect(source(late, file, [atStart])).toMatchObject({ startsWithPicture });
+  const late66 = { ...late, has_b_frames: 0 };
+  expect(source(late66, file, [atStart])).not.toHaveProperty("startsWithPicture");
+  // Within a frame, or after an encoder's priming, which at 60 fps is longer.
+  const slow = { r_frame_rate: "10/1", avg_frame_rate: "10/1" };
+  expect(source({ ...late66, ...slow }, file, [atStart])).toMatchObject({ startsWithPicture });
+  const fast = { r_frame_rate: "60/1", avg_frame_rate: "60/1", start_time: "0.044000" };
+  expect(source({ ...late66, ...fast }, file, [atStart])).toMatchObject({ startsWithPicture });
+  const truly = source({ ...late, start_time: "0.500000" }, file, [atStart]);
+  expect(truly).not.toHaveProperty("startsWithPicture");
+});
+
 const measuredLength = (pictureSeconds: number) => ({ timing: null, pictureSeconds, statesWrongLength: false });
 
 test("duration from the stream, its tag, the container, or a measurement", () => {

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { baseLayerHdr, DOLBY_VISION_ONLY, needsDolbyVision } from "./dolby-vision.ts";
+import { FfprobeOutput, type FfprobeStream } from "./ffprobe-output.ts";
 import { choosePicture, type PictureTrack, secondsOfTag } from "./picture-track.ts";
 import { turnOf } from "./picture-turn.ts";
 
@@ -35,6 +36,8 @@ export const SourceProbe = z.strictObject({
   videoDurationSeconds: z.number().positive(),
   /** How much later than the file its picture begins; absent: not at all. */
   pictureDelaySeconds: z.number().positive().optional(),
+  /** The rendition begins with its first frame, in spite of the delay; else that frame stands until its time has come. */
+  startsWithPicture: z.literal(true).optional(),
   /** The picture's place among all streams of the file, from 0. Absent from what older runners have stored. */
   videoIndex: z.int().nonnegative().optional(),
   /** Why this picture track, in words; absent where the file has no other. */
@@ -84,68 +87,6 @@ export const ProbeRejectionCode = z.enum([
 export type ProbeRejectionCode = z.infer<typeof ProbeRejectionCode>;
 
 export type ProbeReading = { ok: true; source: SourceProbe } | { ok: false; code: ProbeRejectionCode; message: string };
-
-const numeric = z
-  .union([z.number(), z.string()])
-  .transform((value) => Number(value))
-  .optional()
-  .catch(undefined);
-
-const FfprobeStream = z.object({
-  index: z.int().nonnegative().optional(),
-  codec_type: z.string().optional(),
-  codec_name: z.string().optional(),
-  codec_tag_string: z.string().optional(),
-  sample_fmt: z.string().optional(),
-  nb_frames: numeric,
-  width: z.number().optional(),
-  height: z.number().optional(),
-  pix_fmt: z.string().optional(),
-  bits_per_raw_sample: numeric,
-  sample_aspect_ratio: z.string().optional(),
-  r_frame_rate: z.string().optional(),
-  avg_frame_rate: z.string().optional(),
-  time_base: z.string().optional(),
-  field_order: z.string().optional(),
-  color_space: z.string().optional(),
-  color_primaries: z.string().optional(),
-  color_transfer: z.string().optional(),
-  color_range: z.string().optional(),
-  channels: z.number().optional(),
-  channel_layout: z.string().optional(),
-  sample_rate: numeric,
-  start_time: numeric,
-  duration: numeric,
-  disposition: z.record(z.string(), z.number()).optional(),
-  tags: z.record(z.string(), z.string()).optional(),
-  side_data_list: z
-    .array(
-      z.object({
-        rotation: numeric,
-        displaymatrix: z.string().optional(),
-        dv_profile: numeric,
-        dv_bl_signal_compatibility_id: numeric,
-      }),
-    )
-    .optional(),
-});
-export type FfprobeStream = z.infer<typeof FfprobeStream>;
-
-export const FfprobeOutput = z.object({
-  format: z.object({
-    format_name: z.string(),
-    start_time: numeric,
-    duration: numeric,
-    tags: z.record(z.string(), z.string()).optional(),
-  }),
-  streams: z.array(FfprobeStream),
-  programs: z.array(z.object({ program_id: z.int(), streams: z.array(FfprobeStream) })).optional(),
-  /** The first few, where they were asked for. */
-  packets: z
-    .array(z.object({ side_data_list: z.array(z.object({ side_data_type: z.string().optional() })).optional() }))
-    .optional(),
-});
-export type FfprobeOutput = z.infer<typeof FfprobeOutput>;
 
 const TEXT_FORMATS = new Set(["tty", "srt", "ass", "webvtt", "subviewer", "microdvd", "concat", "ffmetadata", "hls"]);
 /** Sample entries of camera raw, which no ffmpeg decodes: naming it tells what to export. */
@@ -221,7 +162,7 @@ export function readProbe(json: unknown, measured: PictureMeasure | null = null)
     source: {
       container: format.format_name,
       ...durations,
-      ...pictureDelayOf(format.start_time, video.start_time),
+      ...pictureDelayOf(parsed.data, video, rate.fps),
       ...choiceOf(picture),
       width: turned ? video.height : displayWidth,
       height: turned ? displayWidth : video.height,
@@ -301,10 +242,31 @@ function endOfTracks(streams: readonly FfprobeStream[]): number | undefined {
   return ends.every((end) => end !== undefined) ? positive(Math.max(...ends)) : undefined;
 }
 
-/** In whole microseconds, as ffmpeg counts them. */
-function pictureDelayOf(file: number | undefined, picture: number | undefined): { pictureDelaySeconds?: number } {
-  const delaySeconds = Math.round(((picture ?? 0) - (file ?? 0)) * 1e6) / 1e6;
-  return file !== undefined && picture !== undefined && delaySeconds > 0 ? { pictureDelaySeconds: delaySeconds } : {};
+/** What encoders of AAC, MP3 and WMA put in front of their sound: 1024 to 2112 samples, at 44.1 kHz or more. */
+const MAX_PRIMING_SECONDS = 0.05;
+
+/**
+ * In whole microseconds, as ffmpeg counts them. Where the picture begins within the sound's first frame, or no later than
+ * after a sound encoder's priming, that is where the rendition begins: else its first picture would be written twice, and
+ * every frame's number be one too high. At 50 fps and above priming is longer than a frame. Some writers begin a picture
+ * with reordered frames at as many intervals, with no edit list that takes them back; and a file may begin with a subtitle.
+ */
+function pictureDelayOf(
+  { format, streams }: FfprobeOutput,
+  { start_time: picture, has_b_frames: reorderedFrames = 0 }: FfprobeStream,
+  fps: Rational,
+): Pick<SourceProbe, "pictureDelaySeconds" | "startsWithPicture"> {
+  if (format.start_time === undefined || picture === undefined) return {};
+  const delaySeconds = Math.round((picture - format.start_time) * 1e6) / 1e6;
+  if (delaySeconds <= 0) return {};
+  const sounds = streams.flatMap((s) => (s.codec_type === "audio" && s.start_time !== undefined ? [s.start_time] : []));
+  const behindSound = picture - Math.min(picture, ...sounds);
+  const frameSeconds = fps.den / fps.num;
+  const isStart =
+    behindSound < frameSeconds ||
+    behindSound <= MAX_PRIMING_SECONDS ||
+    behindSound <= reorderedFrames * frameSeconds + 0.001;
+  return { pictureDelaySeconds: delaySeconds, ...(isStart ? { startsWithPicture: true as const } : {}) };
 }
 
 export function parseRational(text: string | undefined, separator = "/"): Rational | null {

@@ -73,9 +73,8 @@ async function compare(trial: Trial, options: TrialOptions, sourceUrl: string): 
   if (source === null || lowest === undefined) throw new Error(`${file}: encoded without a plan`);
   const lowestPath = renditionPath(folder, lowest);
   const halfFrameSeconds = lowest.fps.den / lowest.fps.num / 2;
-  const chosenPicture = pictureTrackOf(source);
   const [shown, look] = await Promise.all([
-    decodedSeconds(binaries, file, chosenPicture === null ? "0:V:0" : `0:${chosenPicture}`),
+    decodedSeconds(binaries, file, source.videoIndex === undefined ? "0:V:0" : `0:${source.videoIndex}`),
     lookAt(lowestPath, binaries.ffprobePath),
   ]);
   const sourceLevels: Level[][] = [];
@@ -84,7 +83,7 @@ async function compare(trial: Trial, options: TrialOptions, sourceUrl: string): 
   }
   const tracks = sourceLevels.flatMap((channels, track) => (isSilent(channels) ? [] : [track]));
   const heard = look.audio !== undefined;
-  const asked = { file, tracks, pictureStartSeconds: shown[0] ?? 0 };
+  const asked = { file, tracks, probe: source };
   const pictures: Comparison["pictures"] = [];
   for (const plan of plans) {
     const made = renditionPath(folder, plan);
@@ -115,11 +114,3 @@ async function compare(trial: Trial, options: TrialOptions, sourceUrl: string): 
 }
 
 export const isSilent = (channels: readonly Level[]) => channels.every(({ peakDb }) => peakDb < -80);
-
-/** The stream that a probe chose, where it says so. */
-function pictureTrackOf(source: object): number | null {
-  const { pictureTrack } = source as { pictureTrack?: unknown };
-  const index =
-    typeof pictureTrack === "object" && pictureTrack !== null ? Reflect.get(pictureTrack, "index") : pictureTrack;
-  return typeof index === "number" ? index : null;
-}

@@ -25,7 +25,7 @@ const sources: Readonly<Record<string, SourceProbe>> = {
     ...plain,
     ...{ container: "mxf", videoCodec: "mpeg2video", pixelFormat: "yuv422p", interlaced: true },
     ...{ width: 1024, height: 576, codedWidth: 720, codedHeight: 576, sar: { num: 64, den: 45 } },
-    ...{ fps: { num: 29, den: 1 }, vfr: true, pictureDelaySeconds: 0.02 },
+    ...{ fps: { num: 29, den: 1 }, vfr: true, pictureDelaySeconds: 0.02, startsWithPicture: true },
     ...{ colorMatrix: "smpte170m", colorPrimaries: null, colorTransfer: null },
     ...{ audio: [microphone, microphone], timecode: "10:00:00:00" },
   }),

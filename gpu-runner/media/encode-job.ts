@@ -21,6 +21,7 @@ import type { SourceLocation } from "./source-window.ts";
 import {
   decodeErrorIn,
   type EncodeEvidence,
+  type LengthTrust,
   missingFramesAllowed,
   statedSoundSeconds,
   verifyEncode,
@@ -105,11 +106,11 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
       onFailure: (failure) => stop.abort(failure),
     });
     socketFolder = await makeSocketFolder();
-    const source = await probe(options, proxy, signal);
+    const { source, length } = await probe(options, proxy, signal);
     options.onProbe(source);
     const plans = (await options.plan(source)).filter((plan) => !options.skip.includes(plan.quality));
     const hdrCube = source.hdr === null ? null : await writeHdrCube(source.hdr, socketFolder);
-    const renditions = await encodeAll({ options, proxy, socketFolder, hdrCube, source, signal, runs }, plans);
+    const renditions = await encodeAll({ options, proxy, socketFolder, hdrCube, source, length, signal, runs }, plans);
     return { ok: true, renditions };
   } catch (error) {
     if (options.signal.aborted) {
@@ -127,7 +128,9 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
   }
 }
 
-async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: AbortSignal): Promise<SourceProbe> {
+type ProbedSource = { source: SourceProbe; length: LengthTrust };
+
+async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: AbortSignal): Promise<ProbedSource> {
   const result = await probeSource({
     ffprobePath: options.binaries.ffprobePath,
     url: proxy.url,
@@ -136,7 +139,7 @@ async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: Abor
   });
   const failure = proxy.failure();
   if (failure) throw failure;
-  if (result.ok) return result.source;
+  if (result.ok) return result;
   if (result.code === "PROBE_TIMEOUT") {
     throw new EncodeError({ code: "SOURCE_UNREADABLE", message: result.message, retryable: true });
   }
@@ -149,6 +152,7 @@ type Job = {
   socketFolder: string;
   hdrCube: string | null;
   source: SourceProbe;
+  length: LengthTrust;
   signal: AbortSignal;
   runs: { ffmpegRuns: number };
 };
@@ -177,7 +181,9 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
       await course.refused({ graph, outputs: batch.length, stderr: result.stderrTail.join("\n") });
       continue;
     }
-    const failure = verifyEncode({ ...evidenceOf(result, source), countBinds: graph === "gpu" });
+    const evidence = evidenceOf(result, job);
+    // The CPU's graph is always left to try, and judges for itself.
+    const failure = verifyEncode(graph === "gpu" ? { ...evidence, length: "known" } : evidence);
     if (failure !== null && graph === "gpu") {
       course.leaveGpuGraph(batch.length, failure.message);
       continue;
@@ -222,14 +228,12 @@ function stalledOnCard(error: unknown, graph: PictureGraph): RunResult {
   return { exitCode: null, stderrTail: [error.message], streamed: true, renditions: [] };
 }
 
-function evidenceOf(
-  { exitCode, stderrTail, renditions }: RunResult,
-  source: SourceProbe,
-): Omit<EncodeEvidence, "countBinds"> {
+function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, { source, length }: Job): EncodeEvidence {
   return {
     exitCode,
     stderrTail,
     delaySeconds: startOfPicture(source) ?? 0,
+    length,
     soundSeconds: statedSoundSeconds(source),
     renditions: renditions
       .filter(({ overflow }) => overflow === null)

@@ -1,21 +1,17 @@
 /** Runs ffprobe on the original (through the proxy) and reads what it says. */
 import { spawn } from "node:child_process";
-import {
-  FfprobeOutput,
-  type ProbeRejectionCode,
-  parseRational,
-  readProbe,
-  type SourceProbe,
-} from "../../schemas/media-probe.ts";
-import { choosePicture } from "../../schemas/picture-track.ts";
+import { FfprobeOutput } from "../../schemas/ffprobe-output.ts";
+import { type ProbeRejectionCode, parseRational, readProbe, type SourceProbe } from "../../schemas/media-probe.ts";
+import { choosePicture, secondsOfTag } from "../../schemas/picture-track.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
 import { type MeasuredSource, measureSource } from "./measure/measure.ts";
 import { PACKET_FIELDS } from "./measure/packet-run.ts";
+import type { LengthTrust } from "./verify.ts";
 
 export type ProbeResult =
-  | { ok: true; source: SourceProbe }
+  | { ok: true; source: SourceProbe; length: LengthTrust }
   | { ok: false; code: ProbeRejectionCode | "TRUNCATED" | "PROBE_TIMEOUT"; message: string };
 
 export type ProbeOptions = { ffprobePath: string; url: string; timeoutMs: number; signal: AbortSignal };
@@ -36,7 +32,19 @@ export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
   const measured = await measure(options, described.stdout);
   if (measured?.missing) return cutOff(measured.missing);
   const reading = measured === null ? stated : readProbe(parseJson(described.stdout), measured);
-  return reading.ok ? reading : await inBetterWords(options, reading);
+  if (!reading.ok) return await inBetterWords(options, reading);
+  return { ...reading, length: lengthTrust(reading.source, described.stdout, measured) };
+}
+
+/** They have no index: ffprobe takes their length from their clock's first and last value, or from their bit rate. */
+const STREAMS = /^(mpegts|mpeg|mpegvideo|flv|live_flv|asf|rm|h264|hevc|m4v|mjpeg|obu|ivf|dv)\b/;
+
+function lengthTrust({ container }: SourceProbe, described: string, measured: MeasuredSource | null): LengthTrust {
+  if (measured?.isCounted) return "known";
+  const output = FfprobeOutput.safeParse(parseJson(described)).data;
+  const video = output && choosePicture(output)?.video;
+  if (STREAMS.test(container) || measured?.statesWrongLength || output?.format.duration === undefined) return "guessed";
+  return (video?.duration ?? secondsOfTag(video?.tags?.DURATION)) === undefined ? "hint" : "known";
 }
 
 /** What its packets may say all the same, of a file whose headers do not. */
@@ -59,7 +67,7 @@ async function asMotionJpeg(options: ProbeOptions): Promise<ProbeResult | null> 
   if (described.code !== 0 || packets.length < LEAST_JPEGS) return null;
   const measured = await measure(inFormat, described.stdout);
   const reading = readProbe(json, measured);
-  return reading.ok ? reading : null;
+  return reading.ok ? { ...reading, length: "guessed" } : null;
 }
 
 async function measure(

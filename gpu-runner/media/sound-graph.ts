@@ -12,22 +12,13 @@ export type SoundCommand = {
   outputOptions: (index: number) => { map: string[]; filter: string[] };
 };
 
-/** What encoders of AAC, MP3 and WMA put in front of their sound: 1024 to 2112 samples, at 44.1 kHz or more. */
-const MAX_PRIMING_SECONDS = 0.05;
-
-/**
- * Where the picture begins within the file's first frame, or no later than after a sound encoder's priming, that is where
- * the rendition begins: else its first picture would be written twice, and every frame's number be one too high. At 50 fps
- * and above priming is longer than a frame. null: they begin together, or the picture is truly late and its first frame
- * stands until then.
- */
-export function startOfPicture({ pictureDelaySeconds = 0, fps }: SourceProbe): number | null {
-  const isStart = pictureDelaySeconds < fps.den / fps.num || pictureDelaySeconds <= MAX_PRIMING_SECONDS;
-  return pictureDelaySeconds > 0 && isStart ? pictureDelaySeconds : null;
+/** Where the rendition begins, of the file's time; null: at its beginning, or the picture is truly late. */
+export function startOfPicture({ pictureDelaySeconds, startsWithPicture }: SourceProbe): number | null {
+  return startsWithPicture && pictureDelaySeconds !== undefined ? pictureDelaySeconds : null;
 }
 
 /** Containers that know the order of their packets, but not when a frame is shown. */
-const UNTIMED: ReadonlySet<string> = new Set(["avi", "gxf"]);
+const UNTIMED: ReadonlySet<string> = new Set(["avi", "gxf", "mpegvideo"]);
 
 /** The filter that moves the picture to where the rendition begins; null: it is there. */
 export function moveToStart(source: SourceProbe): string | null {

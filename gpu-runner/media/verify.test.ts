@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import { type FfmpegProgress, progressReader } from "./ffmpeg-process.ts";
-import { missingFramesAllowed, type RenditionEvidence, statedSoundSeconds, verifyEncode } from "./verify.ts";
+import { evidence } from "./testing/encode-evidence.ts";
+import {
+  type LengthTrust,
+  missingFramesAllowed,
+  type RenditionEvidence,
+  statedSoundSeconds,
+  verifyEncode,
+} from "./verify.ts";
 
 const plan: RenditionPlan = {
   quality: "360p",
@@ -30,18 +37,10 @@ const verify = (
   exitCode: number | null,
   frames: number | null,
   stderrTail: string[] = [],
-  delaySeconds = 0,
-  countBinds = true,
+  { delaySeconds = 0, length = "known" as LengthTrust } = {},
 ) => {
   const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
-  return verifyEncode({
-    exitCode,
-    stderrTail,
-    delaySeconds,
-    countBinds,
-    soundSeconds: null,
-    renditions: [{ plan, made }],
-  });
+  return verifyEncode(evidence(plan, made, { exitCode, stderrTail, delaySeconds, length }));
 };
 
 test("two frames or half a per cent may be missing", () => {
@@ -59,15 +58,16 @@ test("whole is: ffmpeg ended well, every stream ended well, no frame is missing"
   expect(verify(null, 1000)).toMatchObject({ code: "ENCODER_FAILED", retryable: true });
 });
 
-test("where the count is a hint, only a film of which less than half came is refused", () => {
-  expect(verify(0, 500, [], 0, false)).toBeNull();
-  expect(verify(0, 499, [], 0, false)).toMatchObject({ code: "TRUNCATED" });
+test("of a length that is a hint half may be missing; one that is guessed says nothing", () => {
+  expect(verify(0, 500, [], { length: "hint" })).toBeNull();
+  expect(verify(0, 499, [], { length: "hint" })).toMatchObject({ code: "TRUNCATED" });
+  expect(verify(0, 1, [], { length: "guessed" })).toBeNull();
 });
 
 test("what lies before the first frame is not missed", () => {
-  expect(verify(0, 994, [], 0.02)).toBeNull();
-  expect(verify(0, 993, [], 0.05)).toBeNull();
-  expect(verify(0, 992, [], 0.05)).toMatchObject({ code: "TRUNCATED" });
+  expect(verify(0, 994, [], { delaySeconds: 0.02 })).toBeNull();
+  expect(verify(0, 993, [], { delaySeconds: 0.05 })).toBeNull();
+  expect(verify(0, 992, [], { delaySeconds: 0.05 })).toMatchObject({ code: "TRUNCATED" });
 });
 
 test("what cannot be decoded is the source's fault", () => {
@@ -85,15 +85,7 @@ test("what cannot be decoded is the source's fault", () => {
 });
 
 test("frames that are all there must last as long as they should", () => {
-  const lasting = (pictureSeconds: number) =>
-    verifyEncode({
-      exitCode: 0,
-      stderrTail: [],
-      delaySeconds: 0,
-      countBinds: true,
-      soundSeconds: null,
-      renditions: [{ plan, made: { ...whole, pictureSeconds } }],
-    });
+  const lasting = (pictureSeconds: number) => verifyEncode(evidence(plan, { ...whole, pictureSeconds }));
   expect([0, 1 / 24, -1.9 / 24].map((off) => lasting(1000 / 24 + off))).toEqual([null, null, null]);
   expect(lasting(45)).toEqual({
     code: "OUTPUT_INCOMPLETE",
@@ -108,15 +100,7 @@ test("sound may end two seconds or two per cent before the source says, and must
     soundEndSeconds: number | null,
     soundSeconds: number | null,
     audioBitrateBps: number | null = 128_000,
-  ) =>
-    verifyEncode({
-      exitCode: 0,
-      stderrTail: [],
-      delaySeconds: 0,
-      countBinds: true,
-      soundSeconds,
-      renditions: [{ plan: { ...plan, audioBitrateBps }, made: { ...whole, soundEndSeconds } }],
-    });
+  ) => verifyEncode(evidence({ ...plan, audioBitrateBps }, { ...whole, soundEndSeconds }, { soundSeconds }));
   expect([41.6, 39.7, 60].map((end) => ending(end, 41.6))).toEqual([null, null, null]);
   expect(ending(39.5, 41.6)?.message).toBe("The 360p rendition's sound ends after 39.5 of 41.6 seconds.");
   expect(ending(null, 41.6)).toMatchObject({ code: "OUTPUT_INCOMPLETE", retryable: true });
@@ -124,6 +108,19 @@ test("sound may end two seconds or two per cent before the source says, and must
   expect(ending(3520, 3600)).not.toBeNull();
   // Nothing is known, nothing is wanted, or there is next to nothing.
   expect([ending(1, null), ending(null, 41.6, null), ending(null, 0.1)]).toEqual([null, null, null]);
+});
+
+test("by a clock that jumped, sound is due for as long as the picture", () => {
+  const ending = (soundEndSeconds: number) =>
+    verifyEncode(
+      evidence(
+        { ...plan, audioBitrateBps: 128_000 },
+        { ...whole, soundEndSeconds },
+        { soundSeconds: 95_245, length: "guessed" },
+      ),
+    );
+  expect(ending(41.6)).toBeNull();
+  expect(ending(20)).toMatchObject({ code: "OUTPUT_INCOMPLETE" });
 });
 
 test("how long the sound is, is known only where every track that can be decoded says so", () => {
@@ -139,16 +136,7 @@ test("how long the sound is, is known only where every track that can be decoded
 
 test("what does not decode is the encoder's failure", () => {
   const made = { ...whole, decodeTrouble: "its end does not decode: 23 frames came out of 24" };
-  expect(
-    verifyEncode({
-      exitCode: 0,
-      stderrTail: [],
-      delaySeconds: 0,
-      countBinds: true,
-      soundSeconds: null,
-      renditions: [{ plan, made }],
-    }),
-  ).toEqual({
+  expect(verifyEncode(evidence(plan, made))).toEqual({
     code: "ENCODER_FAILED",
     message: "The 360p rendition is damaged: its end does not decode: 23 frames came out of 24.",
     retryable: true,

@@ -9,8 +9,7 @@ export type EncodeEvidence = {
   stderrTail: readonly string[];
   /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
   delaySeconds: number;
-  /** Whether the number of frames alone shows that something failed; otherwise only where fewer than half came. */
-  countBinds: boolean;
+  length: LengthTrust;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
   renditions: readonly {
@@ -35,14 +34,17 @@ export function missingFramesAllowed(expectedFrames: number): number {
 }
 
 /**
- * How many frames to expect is a hint where no index tells: sound may outlast the picture, and an edit may begin where no
- * keyframe is. A file that is cut off was refused before; one of which so little arrives is no film.
+ * How much the picture's length is to be believed. `known`: counted in an index, or stated for the picture itself. `hint`:
+ * stated for the whole file, whose sound or subtitles may outlast its picture. `guessed`: of a stream, whose clock may jump.
  */
-const LEAST_SHARE = 0.5;
+export type LengthTrust = "known" | "hint" | "guessed";
 
-function leastFrames(expectedFrames: number, delayFrames: number, countBinds: boolean): number {
-  const most = expectedFrames - delayFrames;
-  return Math.min(most - missingFramesAllowed(expectedFrames), countBinds ? most : most * LEAST_SHARE);
+/** Of a length that is a hint: a film of which less arrives has lost its end. */
+const HINT_SHARE = 0.5;
+
+function leastFrames(expectedFrames: number, delayFrames: number, length: LengthTrust): number {
+  const most = expectedFrames - delayFrames - missingFramesAllowed(expectedFrames);
+  return { known: most, hint: Math.min(most, expectedFrames * HINT_SHARE), guessed: 0 }[length];
 }
 
 /** The shortest track's, as any may be the one that is encoded; null where one does not say. */
@@ -98,12 +100,12 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 function verifyRendition(
   plan: RenditionPlan,
   { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  { delaySeconds, soundSeconds, countBinds }: EncodeEvidence,
+  { delaySeconds, soundSeconds, length }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
   const delayFrames = Math.ceil((delaySeconds * fps.num) / fps.den);
-  if (frames < leastFrames(expectedFrames, delayFrames, countBinds)) {
+  if (frames < leastFrames(expectedFrames, delayFrames, length)) {
     const message =
       `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
       `${framesSeconds.toFixed(1)} seconds.`;
@@ -118,8 +120,10 @@ function verifyRendition(
   }
   if (plan.audioBitrateBps !== null && soundSeconds !== null) {
     const ends = soundEndSeconds ?? 0;
-    if (ends < soundSeconds - missingSoundAllowed(soundSeconds)) {
-      const message = `The ${quality} rendition's sound ends after ${ends.toFixed(1)} of ${soundSeconds.toFixed(1)} seconds.`;
+    // By a clock that may jump, sound is due for as long as there is a picture.
+    const dueSeconds = length === "guessed" ? Math.min(soundSeconds, pictureSeconds) : soundSeconds;
+    if (ends < dueSeconds - missingSoundAllowed(dueSeconds)) {
+      const message = `The ${quality} rendition's sound ends after ${ends.toFixed(1)} of ${dueSeconds.toFixed(1)} seconds.`;
       return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
     }
   }

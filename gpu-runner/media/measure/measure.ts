@@ -10,6 +10,8 @@ import { openSourceBytes, type SourceBytes } from "./source-bytes.ts";
 import { statedExtentBytes } from "./stated-extent.ts";
 
 export type MeasuredSource = PictureMeasure & {
+  /** The length was counted, frame by frame. */
+  isCounted: boolean;
   /** The end of what the file says it has, where it is cut off before. */
   missing: { statedBytes: number; sizeBytes: number } | null;
 };
@@ -49,13 +51,13 @@ const UNKNOWN: PictureMeasure = { timing: null, pictureSeconds: null, statesWron
 
 export async function measureSource(input: MeasureInput): Promise<MeasuredSource> {
   const bytes = await openSourceBytes(input.url, input.signal);
-  if (bytes === null) return { ...UNKNOWN, missing: null };
+  if (bytes === null) return { ...UNKNOWN, isCounted: false, missing: null };
   const stated = await statedExtentBytes(bytes);
   const { sizeBytes } = bytes;
   const missing =
     stated !== null && stated > sizeBytes + SLIGHTLY_SHORT_BYTES ? { statedBytes: stated, sizeBytes } : null;
   const index = /^mov\b/.test(input.container) ? await readMovieIndex(bytes, input.streamIndex) : null;
-  if (index !== null) return { ...byIndex(index, input), missing };
+  if (index !== null) return { ...byIndex(index, input), isCounted: true, missing };
   return { ...(await byPackets(bytes, input)), missing };
 }
 
@@ -68,7 +70,7 @@ function byIndex({ runs, tickSeconds }: MovieTrack, { statedRates }: MeasureInpu
   return { timing, pictureSeconds: spans.reduce((sum, span) => sum + span, 0), statesWrongLength: false };
 }
 
-async function byPackets(source: SourceBytes, input: MeasureInput): Promise<PictureMeasure> {
+async function byPackets(source: SourceBytes, input: MeasureInput): Promise<Omit<MeasuredSource, "missing">> {
   const { container, statedSeconds, statedRates, tickSeconds } = input;
   const count = FIXED_RATE.test(container) ? FIXED_RATE_PACKETS : FIRST_PACKETS;
   const first = packetsOf(await input.readPackets(`%+#${count}`));
@@ -80,7 +82,7 @@ async function byPackets(source: SourceBytes, input: MeasureInput): Promise<Pict
   const runs = [...runsOf(first, isWhole), ...runsOf(later, false)];
   const clock = tickSeconds >= 0.000_9 ? tickSeconds : 0;
   const timing = frameTiming({ runs, tickSeconds: clock, stated: statedRates });
-  return { timing, ...lengthBy(first, isWhole, source, { ...input, timing }) };
+  return { timing, isCounted: isWhole, ...lengthBy(first, isWhole, source, { ...input, timing }) };
 }
 
 function packetsOf(lines: readonly string[]): PacketLine[] {

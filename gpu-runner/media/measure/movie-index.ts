@@ -88,7 +88,21 @@ function shownTicks(table: readonly Box[]): Float64Array {
       for (; at < until; at++) shown[at] = (shown[at] ?? 0) + (offset | 0);
     }
   }
-  return shown.sort();
+  const first = firstKeyframe(table);
+  const keyframeTick = shown[first] ?? 0;
+  // What comes before it, in either order, needs pictures that are not there: no decoder shows it.
+  return shown
+    .subarray(first)
+    .filter((shownTick) => shownTick >= keyframeTick)
+    .sort();
+}
+
+/** The place of the first sample that decodes alone, in the order of decoding. */
+function firstKeyframe(table: readonly Box[]): number {
+  const keyframes = find(table, "stss");
+  if (keyframes === undefined) return 0;
+  const reader = new FieldReader(keyframes.body.subarray(4));
+  return reader.u32() === 0 ? 0 : reader.u32() - 1;
 }
 
 const EMPTY = { body: new Uint8Array([...versionAndFlags(0), 0, 0, 0, 0]) };

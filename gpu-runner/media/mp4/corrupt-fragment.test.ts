@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RenditionPlan } from "../../../schemas/ladder.ts";
+import { evidence } from "../testing/encode-evidence.ts";
 import { makeTestFolder, runFfmpeg } from "../testing/ffmpeg-clip.ts";
 import { socketChunks } from "../testing/socket-chunks.ts";
 import { verifyEncode } from "../verify.ts";
@@ -108,28 +109,20 @@ describe("refused", () => {
   });
 });
 
+const plan = {
+  quality: "360p",
+  fps: { num: 24, den: 1 },
+  expectedFrames: 120,
+  audioBitrateBps: null,
+} as RenditionPlan;
+
 test("cut between two fragments it is a file of fewer frames, which is not taken for the whole", async () => {
   const { file, ...lengths } = await rewrite(
     concat([opening, ...[0, 1, 2].flatMap((i) => [fragment(i).moof, fragment(i).mdat])]),
   );
   expect(file.frames).toBe(72);
-  const plan = {
-    quality: "360p",
-    fps: { num: 24, den: 1 },
-    expectedFrames: 120,
-    audioBitrateBps: null,
-  } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
-  expect(
-    verifyEncode({
-      exitCode: 0,
-      stderrTail: [],
-      delaySeconds: 0,
-      countBinds: true,
-      soundSeconds: null,
-      renditions: [{ plan, made }],
-    }),
-  ).toMatchObject({
+  expect(verifyEncode(evidence(plan, made))).toMatchObject({
     code: "TRUNCATED",
   });
 });
@@ -138,23 +131,8 @@ test("a hole in time is a file whose frames last too long", async () => {
   const { file, ...lengths } = await rewrite(
     withMoof(4, (moof) => edited(moof, "tfdt", 8, (ticks) => ticks + 500_000)),
   );
-  const plan = {
-    quality: "360p",
-    fps: { num: 24, den: 1 },
-    expectedFrames: 120,
-    audioBitrateBps: null,
-  } as RenditionPlan;
   const made = { frames: file.frames, ...lengths, decodeTrouble: null };
-  expect(
-    verifyEncode({
-      exitCode: 0,
-      stderrTail: [],
-      delaySeconds: 0,
-      countBinds: true,
-      soundSeconds: null,
-      renditions: [{ plan, made }],
-    }),
-  ).toMatchObject({
+  expect(verifyEncode(evidence(plan, made))).toMatchObject({
     code: "OUTPUT_INCOMPLETE",
   });
 });

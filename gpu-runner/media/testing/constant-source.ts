@@ -1,7 +1,7 @@
 /** Sources of a constant rate whose times are spelled as cameras, phones, browsers and recorders spell them. */
 import fc from "fast-check";
 import type { Rational } from "../../../schemas/media-probe.ts";
-import type { Step } from "./source-file.ts";
+import { lastFrameHalved, lastFrameLasts, type Step } from "./source-file.ts";
 
 const integers: Rational[] = Array.from({ length: 60 }, (_, n) => ({ num: n + 1, den: 1 }));
 const film: Rational[] = [24, 30, 48, 60].map((each) => ({ num: each * 1000, den: 1001 }));
@@ -42,12 +42,12 @@ export type ConstantSource = {
   /** Frames that an edit list hides at the start. */
   hidden: number;
   bFrames: boolean;
-  /** Fragments and lacing state no duration of the last frame. */
+  /** The last frame is stated to last no time. */
   lastDurationMissing: boolean;
   sound: boolean;
 };
 
-const MOVIES: ReadonlySet<string> = new Set(["mp4", "mov"]);
+export const MOVIES: ReadonlySet<string> = new Set(["mp4", "mov"]);
 /** Whose packets have no time of their own: an index entry is a frame. */
 const UNTIMED: ReadonlySet<string> = new Set(["avi", "mxf"]);
 /** Keep no start of their own either. */
@@ -60,7 +60,7 @@ export function shapesOf(container: ConstantSource["container"]): fc.Arbitrary<C
     .record({
       container: fc.constant(container),
       rate: fc.constantFrom(...RATES[container]),
-      seconds: fc.constantFrom(2, 3),
+      seconds: fc.constantFrom(1, 2, 3),
       jitter: UNTIMED.has(container) ? never : fc.constantFrom(0, 7, 13),
       startSeconds: STARTS_AT_ZERO.has(container) ? never : fc.constantFrom(0, 0, 1.5, 7),
       hidden: movie ? fc.constantFrom(0, 0, 3) : never,
@@ -70,6 +70,8 @@ export function shapesOf(container: ConstantSource["container"]): fc.Arbitrary<C
     })
     .map(({ seconds, ...shape }) => ({
       ...shape,
+      // Of reordered frames the last entry is not the last that is shown, and an edit list would end before it.
+      lastDurationMissing: shape.lastDurationMissing && shape.hidden === 0 && !shape.bFrames,
       shown: Math.max(3, Math.round((seconds * shape.rate.num) / shape.rate.den)),
     }));
 }
@@ -99,14 +101,21 @@ export function constantSource(shape: ConstantSource): Step[] {
   const clock = jitter === 0 ? "" : " -enc_time_base 1/90000";
   const movie = MOVIES.has(container) ? " -video_track_timescale 90000" : "";
   const exact = MOVIES.has(container) && jitter === 0 ? ` -video_track_timescale ${exactTimescale(rate)}` : movie;
-  const flags = shape.lastDurationMissing ? " -movflags +frag_keyframe+delay_moov+default_base_moof" : "";
   const first = `whole.${container}`;
   const make = `${picture}${tone}${times} -fps_mode passthrough${clock} -c:v ${codec.picture} -pix_fmt yuv420p -g 250${sizes}${audio}`;
   const offset = startSeconds > 0 ? ` -output_ts_offset ${startSeconds}` : "";
-  if (hidden === 0) return [`${make}${exact}${flags}${offset} {a.${container}}`];
+  if (shape.lastDurationMissing) {
+    const [half, last] = [`half.${container}`, `a.${container}`];
+    return [
+      `${make}${exact} {${first}}`,
+      `-i {${first}} -c copy ${lastFrameHalved(shown)}${exact}${offset} {${half}}`,
+      { from: half, to: last, edit: lastFrameLasts(1) },
+    ];
+  }
+  if (hidden === 0) return [`${make}${exact}${offset} {a.${container}}`];
   // A copy from between keyframes: the movie keeps what comes before and an edit list hides it.
   const from = ((hidden - 0.25) * rate.den) / rate.num;
-  return [`${make}${exact} {${first}}`, `-ss ${from} -i {${first}} -c copy${exact}${flags}${offset} {a.${container}}`];
+  return [`${make}${exact} {${first}}`, `-ss ${from} -i {${first}} -c copy${exact}${offset} {a.${container}}`];
 }
 
 /** In which a frame lasts a whole number of ticks. */

@@ -1,7 +1,7 @@
 /** The table of sources: files whose headers do not say when their frames are shown, or say it wrongly. */
 import type { AcceptedSource, SourceGroup } from "./accepted-source.ts";
 import { PLAIN_SOUND } from "./sound-source.ts";
-import { AAC, bt709, card, STEREO, tones, X264 } from "./source-file.ts";
+import { AAC, bt709, card, lastFrameHalved, lastFrameLasts, STEREO, tones, X264 } from "./source-file.ts";
 
 const R360 = { "360p": "640x360" } as const;
 const MUTE = { fps: "25/1", frames: 50, renditions: R360, sound: null } as const;
@@ -10,32 +10,24 @@ const THIRTY = { ...MUTE, fps: "30/1", frames: 60 } as const;
 const at = (fps: string) => `${card({ fps })} ${bt709()} ${X264}`;
 const LONGER_SOUND = tones([440, 1100], "stereo", 2.4);
 
-/** The last entry of the picture's stts, which lasts so many ticks. */
-function lastFrameLasts(ticks: number): (bytes: Buffer) => Buffer {
-  return (bytes) => {
-    const edited = Buffer.from(bytes);
-    const at = edited.indexOf("stts");
-    const entries = edited.readUInt32BE(at + 8);
-    edited.writeUInt32BE(ticks, at + 12 + 8 * (entries - 1) + 4);
-    return edited;
-  };
-}
-
-/** A frame of its own entry in the table, so that its length can be another. */
-const LAST_ALONE = "-bsf:v setts=duration=if(eq(N\\,59)\\,DURATION/2\\,DURATION)";
-
-/** Every length in the movie's header, a hundred thousand seconds. */
+/** In the headers of the movie and of its picture: two hours. */
 function statesWrongLength(bytes: Buffer): Buffer {
   const edited = Buffer.from(bytes);
-  const header = edited.indexOf("mvhd");
-  edited.writeUInt32BE(edited.readUInt32BE(header + 16) * 100_000, header + 20);
+  for (const name of ["mvhd", "mdhd"]) {
+    const header = edited.indexOf(name);
+    edited.writeUInt32BE(edited.readUInt32BE(header + 16) * 7200, header + 20);
+  }
   return edited;
 }
+
+const TS = `${card()} ${STEREO} ${bt709()} ${X264} ${AAC} {one.ts}`;
+const repeated = (times: number) => (bytes: Buffer) => Buffer.concat(Array.from({ length: times }, () => bytes));
+const SUBTITLE = "1\n00:00:00,000 --> 00:00:03,000\nA title\n";
 
 const rates: readonly AcceptedSource[] = [
   {
     name: "29.97 fps in MP4, whose last frame is shorter",
-    steps: [`${at("30000/1001")} {whole.mp4}`, `-i {whole.mp4} -c copy ${LAST_ALONE} {a.mp4}`],
+    steps: [`${at("30000/1001")} {whole.mp4}`, `-i {whole.mp4} -c copy ${lastFrameHalved(60)} {a.mp4}`],
     ...NTSC,
     note: "The rate is the interval that nearly all frames have.",
   },
@@ -43,7 +35,7 @@ const rates: readonly AcceptedSource[] = [
     name: "29.97 fps in MOV, whose last frame lasts no time at all",
     steps: [
       `${at("30000/1001")} {whole.mov}`,
-      `-i {whole.mov} -c copy ${LAST_ALONE} {half.mov}`,
+      `-i {whole.mov} -c copy ${lastFrameHalved(60)} {half.mov}`,
       { from: "half.mov", to: "a.mov", edit: lastFrameLasts(1) },
     ],
     ...NTSC,
@@ -93,12 +85,52 @@ const lengths: readonly AcceptedSource[] = [
     ...{ ...MUTE, seconds: 2.4, sound: PLAIN_SOUND },
   },
   {
-    name: "A fragmented MP4 that states a day",
+    name: "A fragmented MP4 that states two hours",
     steps: [
       `${card()} ${bt709()} ${X264} -g 12 -movflags +frag_keyframe+empty_moov {whole.mp4}`,
       { from: "whole.mp4", to: "a.mp4", edit: statesWrongLength },
     ],
     ...MUTE,
+  },
+  {
+    name: "Two transport streams in one file, whose clock starts again",
+    steps: [TS, { from: "one.ts", to: "a.ts", edit: repeated(2) }],
+    needs: ["transport-streams"],
+    ...{ ...MUTE, frames: 100, sound: PLAIN_SOUND },
+  },
+  {
+    name: "Three transport streams in one file, whose clock starts again twice",
+    steps: [TS, { from: "one.ts", to: "a.ts", edit: repeated(3) }],
+    needs: ["transport-streams"],
+    ...{ ...MUTE, frames: 150, sound: PLAIN_SOUND },
+  },
+];
+
+const starts: readonly AcceptedSource[] = [
+  {
+    name: "A fragmented MP4 whose reordered picture begins two frames after its sound",
+    steps: [
+      `${card()} ${STEREO} ${bt709()} ${X264} -bf 2 ${AAC} -movflags +frag_keyframe+empty_moov -use_editlist 0 {a.mp4}`,
+    ],
+    ...{ ...MUTE, sound: PLAIN_SOUND },
+    note: "The rendition begins with the picture.",
+  },
+  {
+    name: "Matroska that begins with a subtitle, before its picture",
+    steps: [
+      { from: "", to: "title.srt", edit: () => Buffer.from(SUBTITLE) },
+      `-itsoffset 0.3 ${card()} -itsoffset 0.3 ${STEREO} -i {title.srt} -map 0 -map 1 -map 2 ${bt709()} ${X264} ${AAC} -c:s subrip {a.mkv}`,
+    ],
+    ...{ ...MUTE, sound: PLAIN_SOUND },
+  },
+  {
+    name: "A trimmed HEVC movie that begins between keyframes, of open groups",
+    steps: [
+      `${card({ seconds: 4 })} ${bt709()} -c:v libx265 -x265-params log-level=error:open-gop=1:keyint=25:bframes=3 -tag:v hvc1 {whole.mp4}`,
+      "-ss 1.3 -i {whole.mp4} -c copy {a.mov}",
+    ],
+    needs: ["encoder:libx265"],
+    ...{ ...MUTE, frames: 67 },
   },
 ];
 
@@ -119,6 +151,11 @@ const bare: readonly AcceptedSource[] = [
     note: "Three pictures or more; one alone is a still image.",
   },
   {
+    name: "MPEG-2 with B-frames, without a container",
+    steps: [`${card()} ${bt709()} -c:v mpeg2video -bf 2 -q:v 2 -f mpeg2video {a.m2v}`],
+    ...MUTE,
+  },
+  {
     name: "DV without a container",
     steps: [
       `${card({ size: "720x576" })} ${STEREO} -vf format=yuv420p -c:v dvvideo -c:a pcm_s16le -ar 48000 -f dv {a.dv}`,
@@ -136,5 +173,6 @@ const bare: readonly AcceptedSource[] = [
 export const oddTimeSources: readonly SourceGroup<AcceptedSource>[] = [
   { title: "Rates that headers state wrongly", sources: rates },
   { title: "Lengths that headers state wrongly", sources: lengths },
+  { title: "Beginnings", sources: starts },
   { title: "Streams without a container", sources: bare },
 ];

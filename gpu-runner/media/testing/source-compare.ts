@@ -1,10 +1,13 @@
 /** Holds a rendition against its source: when each frame is shown, how loud each side is, how late the sound, how like the picture. */
 import { execFile } from "node:child_process";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 import type { RenditionPlan } from "../../../schemas/ladder.ts";
 import type { SourceProbe } from "../../../schemas/media-probe.ts";
 import type { Binaries } from "../binaries.ts";
 import { buildEncodeCommand } from "../encode-command.ts";
+import { writeHdrCube } from "../hdr-cube-file.ts";
+import { startOfPicture } from "../sound-graph.ts";
 
 const exec = promisify(execFile);
 const MAX_OUTPUT_BYTES = 512 * 1024 * 1024;
@@ -101,12 +104,18 @@ const SAMPLE_HZ = 8_000;
 const SPAN_SECONDS = 0.02;
 
 /** All sound of a file as one, from its start, as 1,000 loudnesses a second. */
-async function envelopeOf(binaries: Binaries, file: string, tracks: readonly number[], seconds: number) {
+async function envelopeOf(
+  binaries: Binaries,
+  { file, tracks }: { file: string; tracks: readonly number[] },
+  seconds: number,
+) {
   const inputs = tracks.map((track) => `[0:a:${track}]`).join("");
   const mono = `aresample=${SAMPLE_HZ}:async=1:first_pts=0,aformat=channel_layouts=mono`;
   const mix = tracks.length === 1 ? "" : `amix=inputs=${tracks.length},`;
   const graph = ["-filter_complex", `${inputs}${mix}${mono}[a]`, "-map", "[a]", "-t", String(seconds)];
-  const args = [...QUIET, "-v", "error", "-i", file, ...graph, "-f", "f32le", "-"];
+  // A transport stream begins, to ffmpeg, with the first of the tracks that are read: so the picture is, too.
+  const picture = ["-map", "0:V", "-c", "copy", "-t", String(seconds), "-f", "null", "-"];
+  const args = [...QUIET, "-v", "error", "-i", file, ...graph, "-f", "f32le", "-", ...picture];
   const options = { encoding: "buffer", maxBuffer: MAX_OUTPUT_BYTES } as const;
   const { stdout } = await exec(binaries.ffmpegPath, args, options);
   const bytes = stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength - (stdout.byteLength % 4));
@@ -123,15 +132,15 @@ export type SoundLag = { startMs: number | null; endMs: number | null };
 /** How much later than in the source, against the picture, the sound is heard, within 500 ms. null: nothing to tell it by. */
 export async function soundLagOf(
   binaries: Binaries,
-  source: { file: string; tracks: readonly number[]; pictureStartSeconds: number },
+  source: { file: string; tracks: readonly number[]; probe: SourceProbe },
   made: string,
   seconds: number,
 ): Promise<SoundLag> {
   const [before, after] = await Promise.all([
-    envelopeOf(binaries, source.file, source.tracks, seconds),
-    envelopeOf(binaries, made, [0], seconds),
+    envelopeOf(binaries, source, seconds),
+    envelopeOf(binaries, { file: made, tracks: [0] }, seconds),
   ]);
-  const shift = Math.round(source.pictureStartSeconds * ENVELOPE_HZ);
+  const shift = Math.round((startOfPicture(source.probe) ?? 0) * ENVELOPE_HZ);
   const wanted = before.subarray(Math.max(0, shift));
   const windowMs = Math.min(10_000, wanted.length);
   return {
@@ -194,8 +203,9 @@ export async function pictureLikeness(
   seconds: number,
 ): Promise<PictureLikeness> {
   const { dialect } = binaries;
+  const hdrCube = source.hdr === null ? null : await writeHdrCube(source.hdr, dirname(made));
   const command = buildEncodeCommand({
-    ...{ source, plans: [plan], encoder: "x264", dialect, input: sourceUrl, targets: ["-"] },
+    ...{ source, plans: [plan], encoder: "x264", dialect, input: sourceUrl, targets: ["-"], hdrCube },
   });
   const rate = `fps=${plan.fps.num}/${plan.fps.den}:start_time=0`;
   const graph = [

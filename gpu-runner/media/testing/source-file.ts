@@ -80,6 +80,21 @@ export function turned(clockwise: 90 | 180 | 270): (bytes: Buffer) => Buffer {
   };
 }
 
+/** Of a picture that is copied: its last frame gets an entry of its own in the table of durations. */
+export const lastFrameHalved = (frames: number) =>
+  `-bsf:v setts=duration=if(eq(N\\,${frames - 1})\\,DURATION/2\\,DURATION)`;
+
+/** So many ticks, where the picture is the first track and its last frame has an entry of its own. */
+export function lastFrameLasts(ticks: number): (bytes: Buffer) => Buffer {
+  return (bytes) => {
+    const edited = Buffer.from(bytes);
+    const at = edited.indexOf("stts");
+    const entries = edited.readUInt32BE(at + 8);
+    edited.writeUInt32BE(ticks, at + 12 + 8 * (entries - 1) + 4);
+    return edited;
+  };
+}
+
 /** A Dolby Vision configuration behind the decoder's own, `within` the boxes that lead there; the index lies at the end. */
 export function withDolbyVision(profile: number, compatibility: number, decoder: "hvcC" | "av1C", entry: string) {
   return (bytes: Buffer) => {
