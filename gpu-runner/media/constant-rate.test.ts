@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ConstantSource, constantSource, MOVIES, RATES, shapesOf } from "./testing/constant-source.ts";
-import { lacking } from "./testing/ffmpeg-ability.ts";
+import { lacking, type Need } from "./testing/ffmpeg-ability.ts";
 import { binaries, clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
 import { lookAt } from "./testing/rendition-look.ts";
 import { decodedSeconds, matchFrames } from "./testing/source-compare.ts";
@@ -24,7 +24,7 @@ const CONTAINERS = Object.keys(RATES) as ConstantSource["container"][];
 
 describe("a constant rate", () => {
   test.for(CONTAINERS)("in %s", { timeout: 60_000 * numRuns }, async (container, { skip }) => {
-    const reason = await lacking(container === "ts" ? ["transport-streams"] : []);
+    const reason = await lacking(needsOf(container));
     skip(reason !== null, reason ?? "");
     await fc.assert(fc.asyncProperty(fc.noBias(shapesOf(container)), isKept), {
       numRuns: numRuns + 1,
@@ -34,6 +34,11 @@ describe("a constant rate", () => {
     });
   });
 });
+
+function needsOf(container: ConstantSource["container"]): Need[] {
+  if (MOVIES.has(container)) return ["bsf:setts"];
+  return container === "ts" ? ["transport-streams"] : [];
+}
 
 async function isKept(shape: ConstantSource): Promise<void> {
   const file = await makeSource(constantSource(shape), clip(""));

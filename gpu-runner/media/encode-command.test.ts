@@ -139,12 +139,13 @@ describe("the filter graph", () => {
 
   const wide = { colorMatrix: "bt2020nc", colorPrimaries: "bt2020" };
 
-  test("maps HDR at the largest rendition's size, and converts no matrix afterwards", () => {
+  test("maps HDR at the largest rendition's size, and takes it for BT.709 afterwards", () => {
     const graph = graphOf({ ...wide, hdr: "hlg", width: 1920, height: 1080 }, 4);
     expect(graph).toContain(
       "scale=1920:1080:flags=bicubic:in_color_matrix=bt2020:in_range=limited:out_range=full,format=gbrp16le,lut3d=file=/tmp/x/hlg.cube:interp=tetrahedral,",
     );
-    expect(graph.match(/in_color_matrix/g)).toHaveLength(1);
+    const matrices = [...graph.matchAll(/in_color_matrix=(\w+):in_range=(\w+)/g)].map(([, ...found]) => found.join());
+    expect(matrices).toEqual(["bt2020,limited", ...Array.from({ length: 4 }, () => "bt709,limited")]);
   });
 
   test("takes the matrix from the file, else from the size, and none for RGB", () => {

@@ -6,7 +6,8 @@
  */
 export type HdrTransfer = "pq" | "hlg";
 
-export const CUBE_SIZE = 65;
+/** The fallback's ffmpeg, of 2018, reads no larger table. */
+export const CUBE_SIZE = 64;
 
 /** White of SDR within HDR, as BT.2408 has it: it becomes the white of the rendition, but for what the curve takes. */
 const WHITE_NITS = 203;

@@ -148,9 +148,10 @@ const ZSCALE_MATRICES: Readonly<Record<string, string>> = {
 function scaleFilters(source: SourceProbe, plan: RenditionPlan): string[] {
   const matrix = inputMatrix(source);
   const conversion = matrix === null ? "" : `:in_color_matrix=${matrix}`;
-  const range = isGrey(source) && !isConverted(source) ? `:in_range=${isFullGrey(source) ? "full" : "limited"}` : "";
+  const range = inputRange(source);
+  const limits = range === null ? "" : `:in_range=${range}`;
   return [
-    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}${range}:out_color_matrix=bt709:out_range=limited`,
+    `scale=${plan.width}:${plan.height}:flags=bicubic${conversion}${limits}:out_color_matrix=bt709:out_range=limited`,
     "setsar=1",
     "format=yuv420p",
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
@@ -176,12 +177,21 @@ const SCALE_MATRICES: Readonly<Record<string, string>> = {
   bt2020c: "bt2020",
 };
 
-/** null: nothing to convert from (RGB), or already converted. */
+/** null: nothing to convert from (RGB). */
 function inputMatrix(source: SourceProbe): string | null {
-  if (isConverted(source) || isRgb(source)) return null;
+  // Said in words: converted frames may still carry the source's tag, and swscale would convert them again.
+  if (isConverted(source)) return "bt709";
+  if (isRgb(source)) return null;
   // Any will do without colours, and this one rounds nothing.
   if (isGrey(source)) return "bt709";
   return SCALE_MATRICES[source.colorMatrix ?? ""] ?? (source.codedHeight > 576 ? "bt709" : "bt601");
+}
+
+/** null: what the frames say. */
+function inputRange(source: SourceProbe): "full" | "limited" | null {
+  if (isConverted(source)) return "limited";
+  if (!isGrey(source)) return null;
+  return isFullGrey(source) ? "full" : "limited";
 }
 
 function isRgb({ colorMatrix, pixelFormat }: Pick<SourceProbe, "colorMatrix" | "pixelFormat">): boolean {

@@ -57,12 +57,15 @@ function readElement(bytes: Uint8Array, at: number): { id: number; end: number |
   const sizeAt = at + idBytes;
   const sizeBytes = lengthOfInteger(bytes[sizeAt]);
   if (idBytes > 4 || sizeBytes > 8 || sizeAt + sizeBytes > bytes.length) return null;
-  const number = (from: number, length: number) =>
-    bytes.subarray(from, from + length).reduce((sum, byte) => sum * 256 + byte, 0);
-  const unknown = 2 ** (7 * sizeBytes) - 1;
-  const size = number(sizeAt, sizeBytes) - 2 ** (7 * sizeBytes);
-  return { id: number(at, idBytes), end: size >= unknown ? null : sizeAt + sizeBytes + size };
+  const id = bigEndian(bytes.subarray(at, sizeAt));
+  const size = bytes.slice(sizeAt, sizeAt + sizeBytes);
+  // Its first byte tells the length; all ones after that say "unknown". Left in, 8 bytes would be more than a number holds.
+  size[0] = (size[0] ?? 0) - (0x80 >> (sizeBytes - 1));
+  const value = bigEndian(size);
+  return { id, end: value >= 2 ** (7 * sizeBytes) - 1 ? null : sizeAt + sizeBytes + value };
 }
+
+const bigEndian = (bytes: Uint8Array) => bytes.reduce((sum, byte) => sum * 256 + byte, 0);
 
 const lengthOfInteger = (first = 0) => Math.clz32(first) - 23;
 

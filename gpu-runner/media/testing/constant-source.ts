@@ -102,7 +102,7 @@ export function constantSource(shape: ConstantSource): Step[] {
   const movie = MOVIES.has(container) ? " -video_track_timescale 90000" : "";
   const exact = MOVIES.has(container) && jitter === 0 ? ` -video_track_timescale ${exactTimescale(rate)}` : movie;
   const first = `whole.${container}`;
-  const make = `${picture}${tone}${times} -fps_mode passthrough${clock} -c:v ${codec.picture} -pix_fmt yuv420p -g 250${sizes}${audio}`;
+  const make = `${picture}${tone}${times} -vsync passthrough${clock} -c:v ${codec.picture} -pix_fmt yuv420p -g 250${sizes}${audio}`;
   const offset = startSeconds > 0 ? ` -output_ts_offset ${startSeconds}` : "";
   if (shape.lastDurationMissing) {
     const [half, last] = [`half.${container}`, `a.${container}`];

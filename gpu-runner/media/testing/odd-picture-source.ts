@@ -111,7 +111,7 @@ const greys: readonly AcceptedSource[] = [
   },
   {
     name: "Black and white: HEVC 4:0:0, full range",
-    steps: [`${card()} ${grey("gray", "pc")} ${X265} {a.mp4}`],
+    steps: [`${card()} ${grey("gray", "pc")} ${X265}:range=full {a.mp4}`],
     needs: ["encoder:libx265"],
     ...{ ...MUTE, colour: "grey" },
   },

@@ -28,6 +28,7 @@ const rates: readonly AcceptedSource[] = [
   {
     name: "29.97 fps in MP4, whose last frame is shorter",
     steps: [`${at("30000/1001")} {whole.mp4}`, `-i {whole.mp4} -c copy ${lastFrameHalved(60)} {a.mp4}`],
+    needs: ["bsf:setts"],
     ...NTSC,
     note: "The rate is the interval that nearly all frames have.",
   },
@@ -38,6 +39,7 @@ const rates: readonly AcceptedSource[] = [
       `-i {whole.mov} -c copy ${lastFrameHalved(60)} {half.mov}`,
       { from: "half.mov", to: "a.mov", edit: lastFrameLasts(1) },
     ],
+    needs: ["bsf:setts"],
     ...NTSC,
   },
   {
@@ -52,10 +54,7 @@ const rates: readonly AcceptedSource[] = [
   },
   {
     name: "30 fps in Matroska, of which no frame states a length",
-    steps: [
-      `${at("30")} -default_mode infer {whole.mkv}`,
-      { from: "whole.mkv", to: "a.mkv", edit: withoutDefaultDuration },
-    ],
+    steps: [`${at("30")} {whole.mkv}`, { from: "whole.mkv", to: "a.mkv", edit: withoutDefaultDuration }],
     ...THIRTY,
   },
   { name: "12 fps in MP4", steps: [`${at("12")} {a.mp4}`], ...MUTE, fps: "12/1", frames: 24 },
