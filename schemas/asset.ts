@@ -76,7 +76,17 @@ export const SourceView = z.object({
   videoCodec: z.string(),
   /** Why this picture track, where the file has several. */
   videoWhy: z.string().optional(),
-  audio: z.array(z.object({ codec: z.string(), channels: z.int(), language: z.string().nullable() })),
+  audio: z.array(
+    z.object({
+      codec: z.string(),
+      channels: z.int(),
+      language: z.string().nullable(),
+      /** Of several: the renditions let it hear. */
+      heard: z.literal(true).optional(),
+    }),
+  ),
+  /** Why these sound tracks are heard, where there was a choice, or why none is. */
+  audioWhy: z.string().optional(),
   rotation: z.int(),
   hdr: z.string().nullable(),
   timecode: z.string().nullable(),

@@ -1,7 +1,9 @@
 /** Projects the stored state to the public Asset. Pure. */
 import type { Asset, Copy, Problem, Progress, Rendition } from "../../schemas/asset.ts";
 import type { Step, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
+import { heardSound } from "../../schemas/heard-sound.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Policy } from "../../schemas/policy.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { assetStatus } from "./asset-status.ts";
@@ -44,7 +46,7 @@ export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, 
       ...(source.vfr ? { vfr: true as const } : {}),
       videoCodec: source.videoCodec,
       ...(source.videoWhy === undefined ? {} : { videoWhy: source.videoWhy }),
-      audio: source.audio.map(({ codec, channels, language }) => ({ codec, channels, language: language ?? null })),
+      ...viewSound(source),
       rotation: source.rotation,
       hdr: source.hdr,
       timecode: source.timecode,
@@ -54,6 +56,18 @@ export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, 
     createdAt: iso(asset.createdAtMs),
     updatedAt: iso(asset.updatedAtMs),
     links: linksOf(asset.fileId),
+  };
+}
+
+function viewSound({ audio }: SourceProbe): Pick<NonNullable<Asset["source"]>, "audio" | "audioWhy"> {
+  const heard = heardSound(audio);
+  const why = heard === null && audio.length > 0 ? "no sound track can be decoded" : heard?.why;
+  return {
+    audio: audio.map(({ codec, channels, language }, index) => ({
+      ...{ codec, channels, language: language ?? null },
+      ...(audio.length > 1 && heard?.tracks.includes(index) ? { heard: true as const } : {}),
+    })),
+    ...(why == null ? {} : { audioWhy: why }),
   };
 }
 

@@ -13,6 +13,7 @@ import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts"
 import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { writeHdrCube } from "./hdr-cube-file.ts";
+import { findSilence } from "./measure/silence.ts";
 import { probeSource } from "./probe.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
@@ -139,11 +140,27 @@ async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: Abor
   });
   const failure = proxy.failure();
   if (failure) throw failure;
-  if (result.ok) return result;
+  if (result.ok) return { ...result, source: await withSilence(result.source, options, proxy, signal) };
   if (result.code === "PROBE_TIMEOUT") {
     throw new EncodeError({ code: "SOURCE_UNREADABLE", message: result.message, retryable: true });
   }
   throw new EncodeError({ ...result, retryable: false });
+}
+
+/** Not knowing costs some level; half a minute is what knowing may cost. */
+const SILENCE_TIMEOUT_MS = 30_000;
+
+async function withSilence(
+  source: SourceProbe,
+  { binaries: { ffmpegPath } }: EncodeJobOptions,
+  proxy: SourceProxy,
+  signal: AbortSignal,
+): Promise<SourceProbe> {
+  const options = { ffmpegPath, url: proxy.url, timeoutMs: SILENCE_TIMEOUT_MS, signal };
+  const audio = await findSilence(source.audio, source.durationSeconds, options);
+  const failure = proxy.failure();
+  if (failure) throw failure;
+  return { ...source, audio };
 }
 
 type Job = {

@@ -22,8 +22,11 @@ const MAX_OUTPUT_CHARS = 16 * 1024 * 1024;
 /** The first packets say whether they are encrypted, which no stream does. */
 const DESCRIBE = "-of json -show_format -show_streams -show_programs -show_packets -read_intervals %+#8".split(" ");
 
+/** Sound that begins a minute into a stream has been seen; a track that says nothing of itself is looked for so far. */
+const LOOK_FURTHER = "-analyzeduration 60M -probesize 200M".split(" ");
+
 export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
-  const described = await runFfprobe(options, DESCRIBE);
+  const described = await describe(options);
   if (described.timedOut) return timedOut();
   if (described.code !== 0) return await inBetterWords(options, explainFfprobe(described.stderr));
   const stated = readProbe(parseJson(described.stdout));
@@ -34,6 +37,16 @@ export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
   const reading = measured === null ? stated : readProbe(parseJson(described.stdout), measured);
   if (!reading.ok) return await inBetterWords(options, reading);
   return { ...reading, length: lengthTrust(reading.source, described.stdout, measured) };
+}
+
+/** Once more where a stream declares sound that had not begun where ffprobe stopped reading. */
+async function describe(options: ProbeOptions): Promise<FfprobeRun> {
+  const first = await runFfprobe(options, DESCRIBE);
+  const output = FfprobeOutput.safeParse(parseJson(first.stdout)).data;
+  const isUnheard = output?.streams.some((stream) => stream.codec_type === "audio" && !stream.channels);
+  if (!output || !isUnheard || !STREAMS.test(output.format.format_name)) return first;
+  const further = await runFfprobe(options, [...LOOK_FURTHER, ...DESCRIBE]);
+  return further.code === 0 ? further : first;
 }
 
 /** They have no index: ffprobe takes their length from their clock's first and last value, or from their bit rate. */

@@ -10,6 +10,7 @@ import type { AcceptedSource } from "./testing/accepted-source.ts";
 import { lacking } from "./testing/ffmpeg-ability.ts";
 import { clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
 import { oddPictureSources } from "./testing/odd-picture-source.ts";
+import { oddSoundSources } from "./testing/odd-sound-source.ts";
 import { oddTimeSources } from "./testing/odd-time-source.ts";
 import { pictureSources } from "./testing/picture-source.ts";
 import { refusedSources } from "./testing/refused-source.ts";
@@ -28,7 +29,7 @@ beforeAll(async () => {
   reference = await meansOf(card().split(" "), filter);
 });
 
-describe.each([...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources])(
+describe.each([...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources, ...oddSoundSources])(
   "$title",
   ({ sources }) => {
     test.for(sources)("$name", async (source, { skip }) => {
@@ -119,8 +120,15 @@ function checkMapped(seen: Means, mapped: Means): void {
 }
 
 async function checkSound(sound: NonNullable<AcceptedSource["sound"]>, file: string): Promise<void> {
-  const { startsSeconds, ...heard } = await listenTo(file, TONES);
-  expect(heard).toEqual({ left: sound.left, right: sound.right });
+  const { left, right, startsSeconds, peak, amplitudesOf } = await listenTo(file, TONES);
+  expect({ left, right }).toEqual({ left: sound.left, right: sound.right });
+  expect(peak).toBeLessThanOrEqual(1);
+  const decibels = (ratio: number) => 20 * Math.log10(ratio);
+  for (const [hertz, ...levels] of sound.levels ?? []) {
+    const found = amplitudesOf(hertz);
+    for (const [i, level] of levels.entries())
+      expect(Math.abs(decibels((found[i] ?? 0) / level)), `${hertz} Hz on side ${i}`).toBeLessThan(1);
+  }
   expect(Math.abs(startsSeconds - (sound.startsSeconds ?? 0))).toBeLessThan(0.03);
 }
 

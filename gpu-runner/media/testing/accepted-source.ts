@@ -10,6 +10,8 @@ export type Sound = {
   left: readonly number[];
   right: readonly number[];
   startsSeconds?: number;
+  /** How loud a tone that is heard on both sides is there, of full scale; within a decibel. */
+  levels?: readonly (readonly [hertz: number, left: number, right: number])[];
 };
 
 export type AcceptedSource = {
