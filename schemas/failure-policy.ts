@@ -42,6 +42,7 @@ export const failurePolicy = {
   UNSUPPORTED_CODEC: "fatal",
   NO_DURATION: "fatal",
   TRUNCATED: "fatal",
+  SOURCE_DAMAGED: "fatal",
   ENCRYPTED_MEDIA: "fatal",
   SIZE_MISMATCH: "fatal",
   SOURCE_REFUSED: "fatal",

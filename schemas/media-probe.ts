@@ -8,6 +8,7 @@ import { baseLayerHdr, DOLBY_VISION_ONLY, needsDolbyVision } from "./dolby-visio
 import { FfprobeOutput, type FfprobeStream } from "./ffprobe-output.ts";
 import { choosePicture, type PictureTrack, programmeOf, secondsOfTag } from "./picture-track.ts";
 import { turnOf } from "./picture-turn.ts";
+import { mostDamageSpans, SourceDamage } from "./source-damage.ts";
 
 /** A frame rate or an aspect ratio, exact. */
 export const Rational = z.strictObject({
@@ -56,6 +57,11 @@ export const SourceProbe = z.strictObject({
   /** Absent where the file does not say. */
   colorRange: z.enum(["tv", "pc"]).optional(),
   audio: z.array(AudioTrack).max(64),
+  /** Told once the encode has met it; absent where all of the source decodes, or was not looked through. */
+  damage: z
+    .array(SourceDamage)
+    .max(2 * mostDamageSpans)
+    .optional(),
   timecode: z
     .string()
     .regex(/^\d{2}:\d{2}:\d{2}[:;.]\d{2,3}$/)

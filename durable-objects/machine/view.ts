@@ -5,6 +5,7 @@ import { heardSound } from "../../schemas/heard-sound.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Policy } from "../../schemas/policy.ts";
+import { describeDamage } from "../../schemas/source-damage.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { assetStatus } from "./asset-status.ts";
 import { evictAfterMs, pinnedUntilMs } from "./retention.ts";
@@ -47,6 +48,7 @@ export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, 
       videoCodec: source.videoCodec,
       ...(source.videoWhy === undefined ? {} : { videoWhy: source.videoWhy }),
       ...viewSound(source),
+      ...(source.damage === undefined ? {} : { damage: source.damage }),
       rotation: source.rotation,
       hdr: source.hdr,
       timecode: source.timecode,
@@ -135,8 +137,11 @@ function viewProblem(step: Step, ref: StepRef): Problem | null {
   return { step: stepName(ref), code, message, since: iso(sinceAtMs), retryable, nextAttemptAt: isoOrNull(waiting) };
 }
 
-/** A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. */
-function worstProblem({ job, original, renditions }: StoredAsset): Problem | null {
+/**
+ * A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's;
+ * last what is damaged in the source, which holds nothing up.
+ */
+function worstProblem({ job, original, source, renditions, createdAtMs }: StoredAsset): Problem | null {
   if (original?.loss !== undefined) {
     const { code, message, sinceAtMs } = original.loss;
     return { step: "original", code, message, since: iso(sinceAtMs), retryable: false, nextAttemptAt: null };
@@ -153,5 +158,8 @@ function worstProblem({ job, original, renditions }: StoredAsset): Problem | nul
     const problem = viewProblem(step, ref);
     if (problem !== null) return problem;
   }
-  return null;
+  if (source?.damage === undefined) return null;
+  const since = iso(original?.verifiedAtMs ?? createdAtMs);
+  const message = describeDamage(source.damage);
+  return { step: "source", code: "SOURCE_DAMAGED", message, since, retryable: false, nextAttemptAt: null };
 }

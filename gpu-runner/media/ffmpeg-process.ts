@@ -13,6 +13,8 @@ export type FfmpegExit = {
   code: number | null;
   /** What it said last, without the progress lines. */
   stderrTail: string[];
+  /** Lines that told of something in the source that could not be decoded or found. */
+  decodeErrors: number;
 };
 
 export type FfmpegProcess = {
@@ -23,6 +25,9 @@ export type FfmpegProcess = {
 };
 
 const STDERR_TAIL_LINES = 40;
+/** Of a decoder, or of a demuxer that lost its way and looks for the next packet. Version 7 says it in other words. */
+const DECODE_ERROR =
+  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|PES packet size mismatch/;
 
 export function startFfmpeg(
   command: EncodeCommand,
@@ -32,6 +37,7 @@ export function startFfmpeg(
   const run = fluentCommand(command, ffmpegPath);
   const stderrTail: string[] = [];
   const readLine = progressReader(onProgress);
+  let decodeErrors = 0;
   let killed = false;
 
   const exited = new Promise<FfmpegExit>((resolve) => {
@@ -40,15 +46,16 @@ export function startFfmpeg(
     });
     run.on("stderr", (line: string) => {
       if (readLine(line) || line.trim() === "") return;
+      if (DECODE_ERROR.test(line)) decodeErrors++;
       stderrTail.push(line.slice(0, 500));
       if (stderrTail.length > STDERR_TAIL_LINES) stderrTail.shift();
     });
-    run.on("end", () => resolve({ code: 0, stderrTail }));
+    run.on("end", () => resolve({ code: 0, stderrTail, decodeErrors }));
     run.on("error", (error: Error) => {
       const code = /exited with code (\d+)/.exec(error.message)?.[1];
       // With a status there is nothing to add to it: what follows it there are progress lines.
       if (stderrTail.length === 0 && code === undefined) stderrTail.push(error.message.slice(0, 500));
-      resolve({ code: code === undefined ? null : Number(code), stderrTail });
+      resolve({ code: code === undefined ? null : Number(code), stderrTail, decodeErrors });
     });
   });
   run.run();

@@ -37,10 +37,10 @@ const verify = (
   exitCode: number | null,
   frames: number | null,
   stderrTail: string[] = [],
-  { delaySeconds = 0, length = "known" as LengthTrust } = {},
+  { delaySeconds = 0, length = "known" as LengthTrust, damaged = false } = {},
 ) => {
   const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
-  return verifyEncode(evidence(plan, made, { exitCode, stderrTail, delaySeconds, length }));
+  return verifyEncode(evidence(plan, made, { exitCode, stderrTail, delaySeconds, length, damaged }));
 };
 
 test("two frames or half a per cent may be missing", () => {
@@ -73,13 +73,13 @@ test("what lies before the first frame is not missed", () => {
 test("what cannot be decoded is the source's fault", () => {
   const undecodable = { code: "INVALID_MEDIA", retryable: false };
   const decodeError = "Error while decoding stream #0:0: Invalid data found when processing input";
-  expect(verify(69, null)).toMatchObject(undecodable);
   expect(verify(1, null, ["Cannot determine format of input stream 0:0 after EOF", "noise"])).toMatchObject(
     undecodable,
   );
   expect(verify(0, null, [decodeError])).toMatchObject(undecodable);
   expect(verify(0, 1000, [decodeError])).toBeNull();
   expect(verify(0, 500, [decodeError])).toMatchObject({ code: "TRUNCATED" });
+  expect(verify(0, 500, [decodeError], { damaged: true })).toBeNull();
   expect(verify(1, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
   expect(verify(null, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
 });

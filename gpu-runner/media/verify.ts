@@ -10,6 +10,8 @@ export type EncodeEvidence = {
   /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
   delaySeconds: number;
   length: LengthTrust;
+  /** Some of it does not decode, which is told: then frames and sound may end early. */
+  damaged: boolean;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
   renditions: readonly {
@@ -58,12 +60,15 @@ export function missingSoundAllowed(statedSeconds: number): number {
   return Math.max(2, statedSeconds * 0.02);
 }
 
+export const UNDECODABLE: EncodeFailure = {
+  code: "INVALID_MEDIA",
+  message: "Next to nothing of the file can be decoded: it is damaged, or its media was never written.",
+  retryable: false,
+};
+
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
-  if (isUndecodable(evidence)) {
-    const message = "Too much of the file cannot be decoded: it is damaged, or parts of it were never written.";
-    return { code: "INVALID_MEDIA", message, retryable: false };
-  }
+  if (isUndecodable(evidence)) return UNDECODABLE;
   if (evidence.exitCode !== 0) {
     return { code: "ENCODER_FAILED", message: encoderMessage(evidence), retryable: true };
   }
@@ -74,15 +79,13 @@ export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   return null;
 }
 
-/** What ffmpeg ends with where more packets than `-max_error_rate` allows cannot be decoded. */
-const ERROR_RATE_EXIT = 69;
 const NO_PICTURE = /^Cannot determine format of input .* after EOF/;
 const DECODE_ERROR = /^Error while decoding stream #0:|Error submitting packet to decoder/;
 
 /** The source's fault, whoever encodes it: no runner may be judged by it. */
 function isUndecodable({ exitCode, stderrTail, renditions }: EncodeEvidence): boolean {
   if (exitCode === null) return false;
-  if (exitCode !== 0) return exitCode === ERROR_RATE_EXIT || stderrTail.some((line) => NO_PICTURE.test(line));
+  if (exitCode !== 0) return stderrTail.some((line) => NO_PICTURE.test(line));
   const nothingCame = renditions.length > 0 && renditions.every(({ made }) => made === null);
   return nothingCame && decodeErrorIn(stderrTail) !== null;
 }
@@ -100,12 +103,12 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 function verifyRendition(
   plan: RenditionPlan,
   { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  { delaySeconds, soundSeconds, length }: EncodeEvidence,
+  { delaySeconds, soundSeconds, length, damaged }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
   const delayFrames = Math.ceil((delaySeconds * fps.num) / fps.den);
-  if (frames < leastFrames(expectedFrames, delayFrames, length)) {
+  if (!damaged && frames < leastFrames(expectedFrames, delayFrames, length)) {
     const message =
       `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
       `${framesSeconds.toFixed(1)} seconds.`;
@@ -118,7 +121,7 @@ function verifyRendition(
       `not ${framesSeconds.toFixed(2)}.`;
     return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
   }
-  if (plan.audioBitrateBps !== null && soundSeconds !== null) {
+  if (plan.audioBitrateBps !== null && soundSeconds !== null && !damaged) {
     const ends = soundEndSeconds ?? 0;
     // By a clock that may jump, sound is due for as long as there is a picture.
     const dueSeconds = length === "guessed" ? Math.min(soundSeconds, pictureSeconds) : soundSeconds;

@@ -1,5 +1,6 @@
 /** What is known of a source that becomes renditions: how it is made, and what must come out. */
 import type { Quality } from "../../../schemas/ladder.ts";
+import type { SourceDamage } from "../../../schemas/source-damage.ts";
 import type { Need } from "./ffmpeg-ability.ts";
 import type { Step } from "./source-file.ts";
 
@@ -31,6 +32,8 @@ export type AcceptedSource = {
   colour?: "tone-mapped" | "grey" | "unchecked";
   /** Combs that were turned with the picture would stand upright. */
   combs?: "upright";
+  /** What must be told of it, within half a second. */
+  damage?: readonly SourceDamage[];
   /** Becomes a sentence of the report. */
   note?: string;
 };
