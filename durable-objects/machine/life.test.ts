@@ -231,3 +231,14 @@ test("damage that the holder finds while it encodes is the source's, and holds n
     message: "The original is damaged: 1.5 s of picture at 0:01 cannot be decoded.",
   });
 });
+
+test("a source whose rate rises is planned once more, and what is being encoded follows", () => {
+  const { run, lease } = encodingRun(360);
+  const key = proxyKey(upload, "360p");
+  run.apply({ type: "UploadOpened", lease, quality: "360p", key, uploadId: "u", partSizeBytes: 8 * 1024 * 1024 });
+  const source = { ...probe(360), fps: { num: 50, den: 1 }, vfr: true };
+  expect(commandsIn(run.apply({ type: "SourceProbed", lease, source }))).toEqual([]);
+  expect(run.asset.renditions).toMatchObject([
+    { state: "encoding", upload: { uploadId: "u" }, plan: { fps: { num: 50, den: 1 } } },
+  ]);
+});

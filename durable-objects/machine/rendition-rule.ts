@@ -84,6 +84,16 @@ export const beginEncoding: RenditionRule<"EncodingBegan"> = {
   },
 };
 
+export const changePlan: RenditionRule<"EncodingBegan"> = {
+  name: "changePlan",
+  says: "The holder has seen more of the source: it encodes by another plan, and sends every part again.",
+  to: [],
+  run(_draft, rendition, { plan }) {
+    rendition.plan = plan;
+    return "applied";
+  },
+};
+
 export const stopEncoding: RenditionRule<"EncodingStopped"> = {
   name: "stopEncoding",
   says: "The lease ended first: its upload is aborted, it waits for the next attempt.",

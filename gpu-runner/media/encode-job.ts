@@ -14,11 +14,7 @@ import { type EncodeProgress, progressOf } from "./encode-progress.ts";
 import { type MadeRendition, type RenditionSink, type RunResult, runEncode } from "./encode-run.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { writeHdrCube } from "./hdr-cube-file.ts";
-import type { DamageReport } from "./measure/damage.ts";
-import { findDamage, heldSeconds, LEAST_PICTURE_SHARE, withoutLostSound } from "./measure/damage-pass.ts";
-import { findSilence } from "./measure/silence.ts";
-import type { Holes } from "./picture-graph.ts";
-import { probeSource } from "./probe.ts";
+import { faceDamage, planAgain, planOf, readSource, type SourceJob } from "./job-source.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
@@ -26,10 +22,8 @@ import type { SourceLocation } from "./source-window.ts";
 import {
   decodeErrorIn,
   type EncodeEvidence,
-  type LengthTrust,
   missingFramesAllowed,
   statedSoundSeconds,
-  UNDECODABLE,
   verifyEncode,
 } from "./verify.ts";
 
@@ -106,12 +100,12 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
       onFailure: (failure) => stop.abort(failure),
     });
     socketFolder = await makeSocketFolder();
-    const { source, length } = await probe(options, proxy, signal);
+    const known = await readSource({ options, proxy, signal });
+    const { source } = known;
     options.onProbe(source);
-    const plans = (await options.plan(source)).filter((plan) => !options.skip.includes(plan.quality));
+    const plans = await planOf(options, source);
     const hdrCube = source.hdr === null ? null : await writeHdrCube(source.hdr, socketFolder);
-    const damaged = { damage: undefined, holes: null };
-    const job = { options, proxy, socketFolder, hdrCube, source, ...damaged, length, signal, runs };
+    const job = { ...known, options, proxy, signal, socketFolder, hdrCube, runs };
     return { ok: true, renditions: await encodeAll(job, plans) };
   } catch (error) {
     if (options.signal.aborted) {
@@ -129,52 +123,10 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
   }
 }
 
-type ProbedSource = { source: SourceProbe; length: LengthTrust };
-
-async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: AbortSignal): Promise<ProbedSource> {
-  const result = await probeSource({
-    ffprobePath: options.binaries.ffprobePath,
-    url: proxy.url,
-    timeoutMs: options.probeTimeoutMs ?? 120_000,
-    signal,
-  });
-  const failure = proxy.failure();
-  if (failure) throw failure;
-  if (result.ok) return { ...result, source: await withSilence(result.source, options, proxy, signal) };
-  if (result.code === "PROBE_TIMEOUT") {
-    throw new EncodeError({ code: "SOURCE_UNREADABLE", message: result.message, retryable: true });
-  }
-  throw new EncodeError({ ...result, retryable: false });
-}
-
-/** Not knowing costs some level; half a minute is what knowing may cost. */
-const SILENCE_TIMEOUT_MS = 30_000;
-
-async function withSilence(
-  source: SourceProbe,
-  { binaries: { ffmpegPath } }: EncodeJobOptions,
-  proxy: SourceProxy,
-  signal: AbortSignal,
-): Promise<SourceProbe> {
-  const options = { ffmpegPath, url: proxy.url, timeoutMs: SILENCE_TIMEOUT_MS, signal };
-  const audio = await findSilence(source.audio, source.durationSeconds, options);
-  const failure = proxy.failure();
-  if (failure) throw failure;
-  return { ...source, audio };
-}
-
-type Job = {
+type Job = SourceJob & {
   options: EncodeJobOptions;
-  proxy: SourceProxy;
   socketFolder: string;
   hdrCube: string | null;
-  /** Without sound tracks of which nothing decodes. */
-  source: SourceProbe;
-  /** undefined: not looked for; null: looked for in vain. */
-  damage: DamageReport | null | undefined;
-  holes: Holes | null;
-  length: LengthTrust;
-  signal: AbortSignal;
   runs: { ffmpegRuns: number };
 };
 
@@ -196,6 +148,11 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     const run = { all: plans, done, batch, encoder, graph, attempts, reserveBytes };
     const result = await runOnce(job, run).catch((error: unknown) => stalledOnCard(error, graph));
     if (await mustEncodeAgain(job, course, { result, graph, encoder, outputs: batch.length })) continue;
+    const planned: readonly RenditionPlan[] | null = await planAgain(job, result);
+    if (planned) {
+      left = planned;
+      continue;
+    }
     course.succeeded(result.renditions);
     done.push(...tellMade(job, result));
     for (const { plan, overflow } of result.renditions) {
@@ -218,7 +175,7 @@ async function mustEncodeAgain(job: Job, course: EncodeCourse, { result, ...way 
     course.leaveGpuGraph(outputs, "some of the original does not decode");
     return true;
   }
-  if (result.decodeErrors > 0 && (await faceDamage(job, encoder))) return true;
+  if (result.decodeErrors > 0 && (await faceDamage(job, encoder.dialect))) return true;
   if (result.exitCode !== 0 && encoder.kind === "nvenc" && !result.streamed) {
     await course.refused({ graph, outputs, stderr: result.stderrTail.join("\n") });
     return true;
@@ -242,25 +199,6 @@ function tellMade({ options, proxy, runs }: Job, result: RunResult): EncodedRend
   return renditions;
 }
 
-/** Looks once for what the source has lost, and tells it. @returns whether to encode again, around it */
-async function faceDamage(job: Job, { dialect }: EncoderChoice): Promise<boolean> {
-  if (job.damage !== undefined) return false;
-  const { options, source, length, proxy, signal } = job;
-  const { ffmpegPath } = options.binaries;
-  job.damage = await findDamage({ source, length, ffmpegPath, dialect, url: proxy.url, signal });
-  const undelivered = proxy.failure();
-  if (undelivered) throw undelivered;
-  if (!job.damage || job.damage.damage.length === 0) return false;
-  const { damage, pictureShare } = job.damage;
-  if (pictureShare < LEAST_PICTURE_SHARE) throw new EncodeError(UNDECODABLE);
-  options.log.warn({ damage, pictureShare }, "some of the original cannot be decoded");
-  await options.onDamage?.({ ...source, damage });
-  job.source = withoutLostSound(source, job.damage);
-  const holdLastSeconds = length === "guessed" ? 0 : heldSeconds(source, job.damage);
-  if (damage.some(({ what }) => what === "picture")) job.holes = { holdLastSeconds };
-  return job.source !== source || job.holes !== null;
-}
-
 /** Of what is not known to be as it should, and yet no reason to refuse the renditions. */
 function warnOfGaps({ stderrTail, renditions }: RunResult, log: EncodeLog): void {
   const decodeError = decodeErrorIn(stderrTail);
@@ -281,7 +219,14 @@ function warnOfGaps({ stderrTail, renditions }: RunResult, log: EncodeLog): void
 /** A card that hangs may still encode what the CPU decodes. Throws whatever else it is. */
 function stalledOnCard(error: unknown, graph: PictureGraph): RunResult {
   if (graph !== "gpu" || !(error instanceof EncodeError) || error.code !== "ENCODER_STALLED") throw error;
-  return { exitCode: null, stderrTail: [error.message], decodeErrors: 0, streamed: true, renditions: [] };
+  return {
+    exitCode: null,
+    stderrTail: [error.message],
+    decodeErrors: 0,
+    droppedFrames: 0,
+    streamed: true,
+    renditions: [],
+  };
 }
 
 function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, { source, damage, length }: Job): EncodeEvidence {

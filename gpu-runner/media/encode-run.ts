@@ -60,6 +60,8 @@ export type RunResult = {
   stderrTail: readonly string[];
   /** How often ffmpeg said that something of the source does not decode. */
   decodeErrors: number;
+  /** Of each output, to keep its rate: the source shows more than that. */
+  droppedFrames: number;
   /** Whether any stream had begun: a run that failed before may be tried with another encoder. */
   streamed: boolean;
   renditions: ({ plan: RenditionPlan } & StreamEnd)[];
@@ -123,6 +125,7 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
       exitCode: exit.code,
       stderrTail: exit.stderrTail,
       decodeErrors: exit.decodeErrors,
+      droppedFrames: exit.droppedFrames / outputs.length,
       streamed: outputs.some((output) => output.socket.receivedBytes() > 0),
       renditions: outputs.map(({ plan }, i) => ({ plan, ...(ends[i] ?? BROKEN_OFF) })),
     };

@@ -6,7 +6,13 @@ import ffmpeg from "fluent-ffmpeg";
 import { tiedToUs } from "./death-tie.ts";
 import type { EncodeCommand } from "./encode-command.ts";
 
-export type FfmpegProgress = { frame: number; fps: number; outTimeSeconds: number; speed: number };
+export type FfmpegProgress = {
+  frame: number;
+  fps: number;
+  outTimeSeconds: number;
+  speed: number;
+  droppedFrames: number;
+};
 
 export type FfmpegExit = {
   /** null when killed by a signal or never started. */
@@ -15,6 +21,8 @@ export type FfmpegExit = {
   stderrTail: string[];
   /** Lines that told of something in the source that could not be decoded or found. */
   decodeErrors: number;
+  /** Of all outputs together, to keep a constant rate. */
+  droppedFrames: number;
 };
 
 export type FfmpegProcess = {
@@ -36,8 +44,12 @@ export function startFfmpeg(
 ): FfmpegProcess {
   const run = fluentCommand(command, ffmpegPath);
   const stderrTail: string[] = [];
-  const readLine = progressReader(onProgress);
   let decodeErrors = 0;
+  let droppedFrames = 0;
+  const readLine = progressReader((progress) => {
+    droppedFrames = progress.droppedFrames;
+    onProgress(progress);
+  });
   let killed = false;
 
   const exited = new Promise<FfmpegExit>((resolve) => {
@@ -50,12 +62,12 @@ export function startFfmpeg(
       stderrTail.push(line.slice(0, 500));
       if (stderrTail.length > STDERR_TAIL_LINES) stderrTail.shift();
     });
-    run.on("end", () => resolve({ code: 0, stderrTail, decodeErrors }));
+    run.on("end", () => resolve({ code: 0, stderrTail, decodeErrors, droppedFrames }));
     run.on("error", (error: Error) => {
       const code = /exited with code (\d+)/.exec(error.message)?.[1];
       // With a status there is nothing to add to it: what follows it there are progress lines.
       if (stderrTail.length === 0 && code === undefined) stderrTail.push(error.message.slice(0, 500));
-      resolve({ code: code === undefined ? null : Number(code), stderrTail, decodeErrors });
+      resolve({ code: code === undefined ? null : Number(code), stderrTail, decodeErrors, droppedFrames });
     });
   });
   run.run();
@@ -123,6 +135,7 @@ export function progressReader(onProgress: (progress: FfmpegProgress) => void): 
       // In microseconds, whatever its name says.
       outTimeSeconds: Math.max(0, number("out_time_ms") / 1_000_000),
       speed: number("speed"),
+      droppedFrames: number("drop_frames"),
     });
     block = new Map();
     return true;
