@@ -35,7 +35,7 @@ test("two rungs on the CPU, word for word", () => {
   const rung = (i: number, rate: number, quality: string) =>
     `-map [v${i}] -map 0:a:0 -map_metadata -1 -map_chapters -1 -fps_mode cfr -r 30000/1001 -c:v libx264 -preset fast -profile:v high -crf 22 ` +
     `-maxrate ${rate} -bufsize ${rate * 2} -keyint_min 60 -sc_threshold 0 -g 60 -force_key_frames expr:gte(t,n_forced*2) ` +
-    "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv -af aresample=48000:async=1:first_pts=0 -c:a aac -b:a 128000 -ac 2 -ar 48000 " +
+    "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv -af aresample=48000:async=1:min_hard_comp=0.02:first_pts=0 -c:a aac -b:a 128000 -ac 2 -ar 48000 " +
     "-timecode 01:00:00;00 -max_muxing_queue_size 4096 -movflags +frag_keyframe+delay_moov+default_base_moof -frag_duration 500000 -f mp4 " +
     `unix:/tmp/encode-x/${quality}.sock`;
   const graph =

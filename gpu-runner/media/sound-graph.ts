@@ -32,11 +32,13 @@ export function moveToStart(source: SourceProbe): string | null {
 
 /**
  * Fills holes and trims overlaps, as recordings of phones and of transport streams have them, and begins when the picture
- * does: sound stays with picture.
+ * does: sound stays with picture, also where a recorder's two clocks differ. Left to itself ffmpeg lets it run away by a tenth of
+ * a second first. (Its soft compensation, an `async` above 1, loses seconds in 5.1.)
  */
 function keepTime(source: SourceProbe): string[] {
   const start = startOfPicture(source);
-  return [...(start === null ? [] : [`asetpts=PTS-${start}/TB`]), "aresample=48000:async=1:first_pts=0"];
+  const stay = "aresample=48000:async=1:min_hard_comp=0.02:first_pts=0";
+  return [...(start === null ? [] : [`asetpts=PTS-${start}/TB`]), stay];
 }
 
 export function soundCommand(source: SourceProbe, outputs: number): SoundCommand {

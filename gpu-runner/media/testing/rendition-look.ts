@@ -94,6 +94,20 @@ export type Heard = {
   amplitudesOf: (hertz: number) => [left: number, right: number];
 };
 
+/** When each click of a mono sound begins: none within half a second of the one before. */
+export async function clicksOf(file: string): Promise<number[]> {
+  const decode = `-map 0:a:0 -ac 1 -ar ${RATE_HZ} -f f32le -`.split(" ");
+  const options = { encoding: "buffer", maxBuffer: 64 * 1024 * 1024 } as const;
+  const { stdout } = await exec("ffmpeg", ["-v", "error", "-i", file, ...decode], options);
+  const samples = new Float32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength));
+  const clicks: number[] = [];
+  for (const [i, value] of samples.entries()) {
+    const at = i / RATE_HZ;
+    if (Math.abs(value) > 0.15 && at > (clicks.at(-1) ?? Number.NEGATIVE_INFINITY) + 0.5) clicks.push(at);
+  }
+  return clicks;
+}
+
 /** Throws on a tone that is neither clearly there nor clearly absent. */
 export async function listenTo(file: string, hertz: readonly number[]): Promise<Heard> {
   const decode = "-map 0:a:0 -af aresample=48000:async=1:first_pts=0 -f f32le -".split(" ");
