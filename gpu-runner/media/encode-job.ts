@@ -14,7 +14,7 @@ import { type EncodeProgress, progressOf } from "./encode-progress.ts";
 import { type MadeRendition, type RenditionSink, type RunResult, runEncode } from "./encode-run.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { writeHdrCube } from "./hdr-cube-file.ts";
-import { faceDamage, planAgain, planOf, readSource, type SourceJob } from "./job-source.ts";
+import { faceDamage, planAgain, planOf, readSource, type SourceJob, tellShortSound } from "./job-source.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
@@ -188,6 +188,7 @@ async function mustEncodeAgain(job: Job, course: EncodeCourse, { result, ...way 
     return true;
   }
   if (failure) throw new EncodeError(failure);
+  await tellShortSound(job, evidence);
   return false;
 }
 

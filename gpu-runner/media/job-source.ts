@@ -15,7 +15,7 @@ import { findSilence } from "./measure/silence.ts";
 import type { Holes } from "./picture-graph.ts";
 import { type ProbeOptions, probeSource } from "./probe.ts";
 import type { SourceProxy } from "./source-proxy.ts";
-import { type LengthTrust, UNDECODABLE } from "./verify.ts";
+import { type EncodeEvidence, type LengthTrust, missingSound, UNDECODABLE } from "./verify.ts";
 
 type Reader = {
   options: {
@@ -99,6 +99,17 @@ export async function faceDamage(job: SourceJob, dialect: Dialect): Promise<bool
   const holdLastSeconds = length === "guessed" ? 0 : heldSeconds(source, job.damage);
   if (damage.some(({ what }) => what === "picture")) job.holes = { holdLastSeconds };
   return job.source !== source || job.holes !== null;
+}
+
+/** Sound that ends before the source says is no reason to refuse its pictures; whoever waits for it must know. */
+export async function tellShortSound(
+  { options, source, damage: found }: SourceJob,
+  evidence: EncodeEvidence,
+): Promise<void> {
+  const missing = missingSound(evidence);
+  if (missing === null || found?.damage.some(({ what }) => what === "sound")) return;
+  options.log.warn({ missing }, "the sound ends before the original says");
+  await options.onDamage?.({ ...source, damage: [...(found?.damage ?? []), missing] });
 }
 
 /** Of an output's frames. A variable rate leaves some out on purpose. */

@@ -1,6 +1,7 @@
 /** Decides whether an encode is whole. ffmpeg's exit status alone proves nothing. Pure. */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import type { SourceDamage } from "../../schemas/source-damage.ts";
 import type { EncodeFailure } from "./encode-failure.ts";
 
 export type EncodeEvidence = {
@@ -10,7 +11,7 @@ export type EncodeEvidence = {
   /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
   delaySeconds: number;
   length: LengthTrust;
-  /** Some of it does not decode, which is told: then frames and sound may end early. */
+  /** Some of it does not decode, which is told: then frames may end early. */
   damaged: boolean;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
@@ -66,6 +67,24 @@ export const UNDECODABLE: EncodeFailure = {
   retryable: false,
 };
 
+/**
+ * Where the sound should go on and does not, though ffmpeg ended well and all of the source was delivered: the source states
+ * more than it has. null where it is as long as it should be.
+ */
+export function missingSound({ renditions, soundSeconds, length }: EncodeEvidence): SourceDamage | null {
+  if (soundSeconds === null) return null;
+  for (const { plan, made } of renditions) {
+    if (plan.audioBitrateBps === null || made === null) continue;
+    const ends = made.soundEndSeconds ?? 0;
+    // By a clock that may jump, sound is due for as long as there is a picture.
+    const dueSeconds = length === "guessed" ? Math.min(soundSeconds, made.pictureSeconds) : soundSeconds;
+    if (ends < dueSeconds - missingSoundAllowed(dueSeconds)) {
+      return { fromSeconds: Math.round(ends * 1000) / 1000, toSeconds: dueSeconds, what: "sound" };
+    }
+  }
+  return null;
+}
+
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   if (isUndecodable(evidence)) return UNDECODABLE;
@@ -102,8 +121,8 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 
 function verifyRendition(
   plan: RenditionPlan,
-  { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  { delaySeconds, soundSeconds, length, damaged }: EncodeEvidence,
+  { frames, pictureSeconds, decodeTrouble }: RenditionEvidence,
+  { delaySeconds, length, damaged }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
@@ -120,15 +139,6 @@ function verifyRendition(
       `The ${quality} rendition's ${frames} frames last ${pictureSeconds.toFixed(2)} seconds, ` +
       `not ${framesSeconds.toFixed(2)}.`;
     return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
-  }
-  if (plan.audioBitrateBps !== null && soundSeconds !== null && !damaged) {
-    const ends = soundEndSeconds ?? 0;
-    // By a clock that may jump, sound is due for as long as there is a picture.
-    const dueSeconds = length === "guessed" ? Math.min(soundSeconds, pictureSeconds) : soundSeconds;
-    if (ends < dueSeconds - missingSoundAllowed(dueSeconds)) {
-      const message = `The ${quality} rendition's sound ends after ${ends.toFixed(1)} of ${dueSeconds.toFixed(1)} seconds.`;
-      return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
-    }
   }
   if (decodeTrouble === null) return null;
   return { code: "ENCODER_FAILED", message: `The ${quality} rendition is damaged: ${decodeTrouble}.`, retryable: true };

@@ -122,6 +122,13 @@ const sounds: readonly AcceptedSource[] = [
     ...{ ...MUTE, sound: { ...PLAIN_SOUND, is: "stereo, then silence" }, damage: [sound(2, 4)] },
   },
   {
+    name: "AVI whose sound begins three seconds late, which AVI cannot say",
+    steps: [
+      `${FOUR} -itsoffset 3 ${tones([LEFT_HERTZ, RIGHT_HERTZ], "stereo", 1)} -vf format=yuvj422p -c:v mjpeg -q:v 3 ${AAC} {a.avi}`,
+    ],
+    ...{ ...MUTE, sound: { ...PLAIN_SOUND, is: "as ffmpeg finds it, at the beginning" }, damage: [sound(1, 4)] },
+  },
+  {
     name: "An MP4 of whose sound nothing decodes",
     steps: [`${HEARD} {whole.mp4}`, { from: "whole.mp4", to: "a.mp4", edit: zeroed(1, () => true) }],
     ...{ ...MUTE, damage: [sound(0, 4)] },
