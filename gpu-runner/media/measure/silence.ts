@@ -22,8 +22,8 @@ export type SilenceOptions = {
 type Window = { fromSeconds: number; seconds: number };
 
 const MOST_WINDOWS = 20;
-/** One window for so much film: of a minute ten are looked at. */
-const SECONDS_A_WINDOW = 6;
+/** One window for so much film: of a minute five are looked at. Each costs a few megabytes more than it needs. */
+const SECONDS_A_WINDOW = 12;
 /** The noise of a preamplifier to which nothing is connected lies below. */
 const SILENT_BELOW_DB = -60;
 
