@@ -21,6 +21,11 @@ export type DamagePassOptions = {
 
 /** Decoding is faster than the film is long, but for the largest films on the smallest machines. */
 const TIMEOUT_MS = { least: 5 * 60_000, aSecond: 4_000 };
+/** A whole number, as timers want it. */
+export function passTimeoutMs({ durationSeconds }: Pick<SourceProbe, "durationSeconds">): number {
+  return Math.ceil(TIMEOUT_MS.least + durationSeconds * TIMEOUT_MS.aSecond);
+}
+
 /** By their index each packet is known. */
 const INDEXED = /^mov\b/;
 const BEGINS_WITH_KEYFRAME = /^(mov|matroska|mxf|avi)\b/;
@@ -42,10 +47,9 @@ async function pass(options: DamagePassOptions, strictness: readonly string[]): 
   const { source, length, signal } = options;
   const tracks = heardSound(source.audio)?.tracks ?? [];
   const { program, leading } = tiedToUs(options.ffmpegPath);
-  const timeoutMs = TIMEOUT_MS.least + source.durationSeconds * TIMEOUT_MS.aSecond;
   const child = spawn(program, [...leading, ...passArguments(options, strictness, tracks)], {
     stdio: ["ignore", "pipe", "ignore"],
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(passTimeoutMs(source))]),
     killSignal: "SIGKILL",
   });
   const reader = new PassReader();
@@ -62,7 +66,7 @@ async function pass(options: DamagePassOptions, strictness: readonly string[]): 
     startSeconds,
     expectedEndSeconds: length === "known" ? source.videoDurationSeconds : 0,
     mayLackPackets: !source.vfr && !INDEXED.test(source.container),
-    mayBeginAnywhere: !BEGINS_WITH_KEYFRAME.test(source.container),
+    isExcerpt: !BEGINS_WITH_KEYFRAME.test(source.container),
   });
 }
 

@@ -10,7 +10,7 @@ const terms: DamageTerms = {
   startSeconds: 0,
   expectedEndSeconds: 0,
   mayLackPackets: false,
-  mayBeginAnywhere: false,
+  isExcerpt: false,
 };
 const picture = (packets = moments(100), decoded = packets) => ({ packets, decoded, areTimed: true });
 const judge = (decoded: ReturnType<typeof moments>, changes: Partial<DamageTerms> = {}, packets = moments(100)) =>
@@ -46,9 +46,13 @@ test("times are the rendition's", () => {
   expect(damage).toEqual([{ fromSeconds: 0.92, toSeconds: 1.92, what: "picture" }]);
 });
 
-test("what comes before a stream's first picture is no damage; in a file it is", () => {
+test("what comes before a stream's first picture, and a broken last one, are no damage; in a file they are", () => {
   const late = moments(100, between(0, 10));
-  expect(judge(late, { mayBeginAnywhere: true }).damage).toEqual([]);
+  const isExcerpt = true;
+  expect(judge(late, { isExcerpt }).damage).toEqual([]);
+  expect(judge(moments(100, between(99, 100)), { isExcerpt }).damage).toEqual([]);
+  expect(judge(moments(100, between(95, 100)), { isExcerpt }).damage).not.toEqual([]);
+  expect(judge(moments(100, between(99, 100))).damage).toHaveLength(1);
   expect(judge(late).damage).toEqual([{ fromSeconds: 0, toSeconds: 0.4, what: "picture" }]);
 });
 

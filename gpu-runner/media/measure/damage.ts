@@ -35,8 +35,8 @@ export type DamageTerms = {
    * index knows of each packet, and of pauses.
    */
   mayLackPackets: boolean;
-  /** A stream may begin in the middle: what comes before its first picture is no damage. */
-  mayBeginAnywhere: boolean;
+  /** A stream may begin and end in the middle: what comes before its first picture, and a broken last one, are no damage. */
+  isExcerpt: boolean;
 };
 
 /** Takes `framecrc`'s lines one by one: a track's copy has an even number, what was decoded of it the next. */
@@ -110,10 +110,11 @@ export function judgePass({ picture, sounds }: PassTracks, terms: DamageTerms): 
 function lostPictures({ packets, decoded, areTimed }: PassTracks["picture"], terms: DamageTerms): Span[] {
   // Without times of their own, packets are where they are decoded: up to two frames before they are shown.
   const tolerance = terms.frameSeconds * (areTimed ? 0.6 : 2.6);
-  const first = terms.mayBeginAnywhere ? (decoded[0]?.atSeconds ?? 0) : terms.startSeconds;
+  const first = terms.isExcerpt ? (decoded[0]?.atSeconds ?? 0) : terms.startSeconds;
+  const last = terms.isExcerpt ? (packets.at(-1)?.atSeconds ?? 0) - 1.5 * terms.frameSeconds : Number.POSITIVE_INFINITY;
   let next = 0;
   const lost = packets.filter(({ atSeconds }) => {
-    if (atSeconds < first - tolerance) return false;
+    if (atSeconds < first - tolerance || atSeconds > last) return false;
     while (next < decoded.length && (decoded[next]?.atSeconds ?? 0) < atSeconds - tolerance) next++;
     return (decoded[next]?.atSeconds ?? Number.POSITIVE_INFINITY) > atSeconds + tolerance;
   });
