@@ -69,6 +69,11 @@ test.each<[string, AudioTrack[], string | null]>([
   ["of the picture's programme", [track({ isOfOtherProgramme: true }), track()], "1: 100/100"],
   ["no commentary", [stereo({ isAside: true }), stereo()], "1: 100/0 0/100"],
   ["one with sound in it", [stereo({ silentChannels: [0, 1], isDefault: true }), stereo()], "1: 100/0 0/100"],
+  [
+    "a microphone that was switched off early",
+    [track({ durationSeconds: 60 }), track({ durationSeconds: 9 })],
+    "0,1: 100/0 0/100",
+  ],
   ["none that is much shorter", [stereo({ durationSeconds: 2 }), stereo({ durationSeconds: 60 })], "1: 100/0 0/100"],
 ])("%s", (_, audio, heard) => {
   expect(heardOf(audio)).toEqual(heard);

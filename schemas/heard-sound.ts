@@ -42,14 +42,15 @@ export function heardSound(audio: readonly AudioTrack[]): HeardSound | null {
     "the others are commentary, or for people who cannot see or hear the film",
     left.filter(({ isAside }) => !isAside),
   );
-  // Of one recording's channels the silent ones keep their sides and their labels.
-  if (!left.every(isMono))
+  // Of one recording's channels silent and short ones keep their sides and their labels.
+  const isOneRecording = left.every(isMono);
+  if (!isOneRecording)
     narrow(
       "the others are silent",
       left.filter((track) => !isSilent(track)),
     );
   narrow("it is the default track", defaultOnes(left));
-  narrow("the others are much shorter", longOnes(left));
+  if (!isOneRecording) narrow("the others are much shorter", longOnes(left));
   const [first] = left;
   if (first === undefined) return null;
   const recording = recordingOf(left);

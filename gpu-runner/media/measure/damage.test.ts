@@ -89,6 +89,15 @@ test("sound: what was not decoded, of each track", () => {
   expect(judgePass({ picture: picture(), sounds }, terms).soundShares).toEqual([0.75, 0]);
 });
 
+test("sound of a stream: what comes before the first that decodes, and a broken last packet, are no damage", () => {
+  const packets = moments(200, () => false, 0.02);
+  const decoded = moments(200, (n) => n < 2 || n === 199, 0.02);
+  const judgeSound = (isExcerpt: boolean) =>
+    judgePass({ picture: picture(), sounds: [{ packets, decoded }] }, { ...terms, isExcerpt });
+  expect(judgeSound(true)).toMatchObject({ damage: [], soundShares: [1] });
+  expect(judgeSound(false).damage).toHaveLength(2);
+});
+
 test("framecrc's lines, also of packets without a time of their own", () => {
   const reader = new PassReader();
   for (const line of [

@@ -85,7 +85,7 @@ export function judgePass({ picture, sounds }: PassTracks, terms: DamageTerms): 
   const lost = [...lostPictures(picture, terms), ...missingPackets(picture.packets, terms)];
   const lostSeconds = lost.reduce((sum, { fromSeconds, toSeconds }) => sum + toSeconds - fromSeconds, 0);
   const pictureSpans = joined(lost, CLOSE_SECONDS);
-  const heard = sounds.map((sound) => lostSound(sound, startSeconds));
+  const heard = sounds.map((sound) => lostSound(sound, terms));
   const soundSpans = joined(
     heard.flatMap(({ spans }) => spans),
     CLOSE_SECONDS,
@@ -135,9 +135,11 @@ function missingPackets(packets: readonly Moment[], terms: DamageTerms): Span[] 
 
 function lostSound(
   { packets, decoded }: PassTracks["sounds"][number],
-  startSeconds: number,
+  { startSeconds, isExcerpt }: DamageTerms,
 ): { spans: Span[]; share: number } {
-  const due = packets.filter(({ atSeconds, lastsSeconds }) => lastsSeconds > 0 && atSeconds >= startSeconds);
+  const from = isExcerpt ? Math.max(startSeconds, decoded[0]?.atSeconds ?? 0) : startSeconds;
+  const whole = isExcerpt && decoded.length > 0 ? packets.slice(0, -1) : packets;
+  const due = whole.filter(({ atSeconds, lastsSeconds }) => lastsSeconds > 0 && atSeconds >= from);
   let next = 0;
   const lost = due.filter(({ atSeconds, lastsSeconds }) => {
     const middle = atSeconds + lastsSeconds / 2;
