@@ -4,6 +4,7 @@ import { CompositeSha256 } from "./checksum.ts";
 import { FailureCode } from "./failure.ts";
 import { Etag, FileId, FileName, JobId, SizeBytes, Slug, Tier } from "./id.ts";
 import { Quality } from "./ladder.ts";
+import { SourceDamage } from "./source-damage.ts";
 
 const Time = z.iso.datetime();
 
@@ -22,7 +23,7 @@ export const AssetState = z.enum([
 export type AssetState = z.infer<typeof AssetState>;
 
 export const Problem = z.object({
-  /** The step that has it, or `original` where a verified original was lost: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
+  /** The step that has it, `original` where a verified original was lost, `source` where it is damaged: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
   step: z.string(),
   code: FailureCode,
   message: z.string(),
@@ -80,6 +81,8 @@ export const SourceView = z.object({
   rotation: z.int(),
   hdr: z.string().nullable(),
   timecode: z.string().nullable(),
+  /** What does not decode, by the proxies' time. Absent where all does, and before a rendition is made. */
+  damage: SourceDamage.optional(),
 });
 
 export const Progress = z.object({

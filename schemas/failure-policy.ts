@@ -43,6 +43,8 @@ export const failurePolicy = {
   NO_DURATION: "fatal",
   TRUNCATED: "fatal",
   ENCRYPTED_MEDIA: "fatal",
+  // Stops nothing: no step ever ends with it.
+  SOURCE_DAMAGED: "fatal",
   SIZE_MISMATCH: "fatal",
   SOURCE_REFUSED: "fatal",
   WASABI_FORBIDDEN: "fatal",

@@ -2,6 +2,7 @@
 import type { RenditionState, StoredRendition } from "../../schemas/asset-state.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
 import { edgeKey, proxyKey } from "../../schemas/key.ts";
+import type { DamagedStretch } from "../../schemas/source-damage.ts";
 import type { TransferStage } from "../../schemas/transfer.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
@@ -117,6 +118,12 @@ export const recordUpload: RenditionRule<"UploadOpened"> = {
   },
 };
 
+/** Every encode reads all of the source, so that the newest is right. */
+function noteDamage({ asset, stamp }: Draft, stretches: readonly DamagedStretch[]): void {
+  if (stretches.length === 0) delete asset.damage;
+  else asset.damage = { sinceAtMs: asset.damage?.sinceAtMs ?? stamp.atMs, stretches: [...stretches] };
+}
+
 export const recordParts: RenditionRule<"RenditionUploaded"> = {
   name: "recordParts",
   says: "All its parts are in Wasabi: the upload is to be completed and verified.",
@@ -130,6 +137,7 @@ export const recordParts: RenditionRule<"RenditionUploaded"> = {
     rendition.sizeBytes = event.sizeBytes;
     rendition.sha256 = event.sha256;
     rendition.state = "uploaded";
+    if (event.damage !== undefined) noteDamage(draft, event.damage);
     clock.intend(rendition.step, draft.policy.queuedWatchdogMs, draft);
     commandComplete(draft, rendition);
     return "applied";

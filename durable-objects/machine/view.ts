@@ -3,6 +3,7 @@ import type { Asset, Copy, Problem, Progress, Rendition } from "../../schemas/as
 import type { Step, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
 import type { Policy } from "../../schemas/policy.ts";
+import { describeDamage } from "../../schemas/source-damage.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
 import { assetStatus } from "./asset-status.ts";
 import { evictAfterMs, pinnedUntilMs } from "./retention.ts";
@@ -48,6 +49,7 @@ export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, 
       rotation: source.rotation,
       hdr: source.hdr,
       timecode: source.timecode,
+      ...(asset.damage === undefined ? {} : { damage: asset.damage.stretches }),
     },
     renditions: asset.renditions.map((rendition) => viewRendition(asset, rendition, policy)),
     progress: job.lease === null ? null : progress,
@@ -121,8 +123,12 @@ function viewProblem(step: Step, ref: StepRef): Problem | null {
   return { step: stepName(ref), code, message, since: iso(sinceAtMs), retryable, nextAttemptAt: isoOrNull(waiting) };
 }
 
-/** A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. */
-function worstProblem({ job, original, renditions }: StoredAsset): Problem | null {
+/**
+ * A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. That
+ * the source is damaged comes last: it stops nothing.
+ */
+function worstProblem(asset: StoredAsset): Problem | null {
+  const { job, original, renditions } = asset;
   if (original?.loss !== undefined) {
     const { code, message, sinceAtMs } = original.loss;
     return { step: "original", code, message, since: iso(sinceAtMs), retryable: false, nextAttemptAt: null };
@@ -139,5 +145,12 @@ function worstProblem({ job, original, renditions }: StoredAsset): Problem | nul
     const problem = viewProblem(step, ref);
     if (problem !== null) return problem;
   }
-  return null;
+  return damageProblem(asset);
+}
+
+function damageProblem({ damage, source }: StoredAsset): Problem | null {
+  if (damage === undefined) return null;
+  const message = describeDamage(damage.stretches, source?.durationSeconds ?? null);
+  const since = iso(damage.sinceAtMs);
+  return { step: "source", code: "SOURCE_DAMAGED", message, since, retryable: false, nextAttemptAt: null };
 }
