@@ -1,6 +1,8 @@
 /** docs/inputs.md, from the table of sources that gpu-runner/media/source-table.test.ts makes and puts through a job. */
 import type { AcceptedSource, SourceGroup } from "../gpu-runner/media/testing/accepted-source.ts";
+import { damagedSources } from "../gpu-runner/media/testing/damaged-source.ts";
 import { oddPictureSources } from "../gpu-runner/media/testing/odd-picture-source.ts";
+import { oddSoundSources } from "../gpu-runner/media/testing/odd-sound-source.ts";
 import { oddTimeSources } from "../gpu-runner/media/testing/odd-time-source.ts";
 import { pictureSources } from "../gpu-runner/media/testing/picture-source.ts";
 import { type RefusedSource, refusedSources } from "../gpu-runner/media/testing/refused-source.ts";
@@ -22,7 +24,7 @@ first; that its keyframes are at most two seconds apart and at the very times of
 frames given here and its sound begins in its time. Sound is AAC, stereo, 48 kHz. What an ffmpeg cannot make is skipped by
 the test, which says why.
 
-${[...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources].map(acceptedSection).join("\n\n")}
+${[...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources, ...oddSoundSources, ...damagedSources].map(acceptedSection).join("\n\n")}
 
 # Refused
 

@@ -142,7 +142,7 @@ function answerUploaded(frame: FrameOf<"uploaded">, state: StoredAsset, by: stri
   if (rendition?.upload == null) return no("stale", `No upload of ${frame.quality} is open under this lease.`);
   const fault = partListFault(frame, rendition.upload.partSizeBytes);
   if (fault !== null) return no("failed", fault);
-  const { lease, quality, width, height, frames, durationSeconds, sizeBytes, partSizeBytes, composite, damage } = frame;
+  const { lease, quality, width, height, frames, durationSeconds, sizeBytes, partSizeBytes, composite } = frame;
   const sha256 = { partSizeBytes, parts: frame.parts.length, composite };
   const result = ports.commitUploaded(
     {
@@ -151,7 +151,6 @@ function answerUploaded(frame: FrameOf<"uploaded">, state: StoredAsset, by: stri
       event: {
         type: "RenditionUploaded",
         ...{ lease, quality, width, height, frames, durationSeconds, sizeBytes, sha256 },
-        ...(damage === undefined ? {} : { damage }),
         ...readOf(frame),
       },
     },

@@ -48,11 +48,12 @@ test.each([
 ])("a timer with %s rests longer and longer, and the others fire", async (_what, event) => {
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
   const { sql, plant, makeDue, makeWatchdogDue, ring, alarmInMs, revision } = await noticed();
+  const before = await revision();
   await plant("scrub", event);
   await makeWatchdogDue();
-  const before = await revision();
+  // An object that has just been loaded may ring by itself first.
   await ring();
-  expect(await revision()).toBe(before + 1);
+  await expect.poll(revision).toBe(before + 1);
   expect(await sql("SELECT name FROM timer WHERE event = ?", event)).toEqual([{ name: "resting:1:scrub" }]);
   const rests: number[] = [];
   for (let round = 0; round < 8; round++) {

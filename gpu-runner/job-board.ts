@@ -1,7 +1,8 @@
 /** What the runner is doing and has done since it started: the one place that health, metrics and the terminal read. */
 import type { TranscodeMessage } from "../schemas/runner-protocol.ts";
 import type { JobOutcome, JobWatch } from "./job/run-job.ts";
-import type { EncodeCounts, EncodeProgress } from "./media/encode-job.ts";
+import type { EncodeCounts } from "./media/encode-job.ts";
+import type { EncodeProgress } from "./media/encode-progress.ts";
 
 export type RunningJob = {
   fileId: string;

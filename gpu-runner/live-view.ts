@@ -3,7 +3,7 @@
  * Where nobody watches, a log line now and then says how far each job is.
  */
 import type { RunningJob } from "./job-board.ts";
-import type { EncodeProgress } from "./media/encode-job.ts";
+import type { EncodeProgress } from "./media/encode-progress.ts";
 import { type BlockTerminal, blockColumns, createRedrawnBlock } from "./redrawn-block.ts";
 
 export type ViewState = {

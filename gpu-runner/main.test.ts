@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { refusalsInARow } from "./job/runner-loop.ts";
 import { apiToken, jobMessage, type Peer, pullPath, startPeer } from "./job/testing/protocol-peer.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
+import { childrenOf } from "./testing/child-process.ts";
 import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -37,11 +38,8 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 }
 
 /** The runner's own children, by name. */
-async function childrenOf(child: ChildProcess, name: string): Promise<number[]> {
-  const text = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").catch(() => "");
-  const pids = text.split(" ").filter((pid) => pid !== "");
-  const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")));
-  return pids.map(Number).filter((_, index) => names[index]?.trim() === name);
+async function childrenNamed(child: ChildProcess, name: string): Promise<number[]> {
+  return (await childrenOf(child.pid)).filter((each) => each.name === name).map(({ pid }) => pid);
 }
 
 async function startEncoding(variables: Record<string, string> = {}): Promise<number> {
@@ -49,7 +47,7 @@ async function startEncoding(variables: Record<string, string> = {}): Promise<nu
   peer.enqueue("message-1", jobMessage());
   runner = startRunner([], variables);
   await peer.until("frame:progress");
-  const [ffmpeg] = await childrenOf(runner.child, "ffmpeg");
+  const [ffmpeg] = await childrenNamed(runner.child, "ffmpeg");
   if (ffmpeg === undefined) throw new Error(`no ffmpeg runs: ${runner.output()}`);
   return ffmpeg;
 }
@@ -119,8 +117,8 @@ describe("killed by force, it leaves no process behind", () => {
   }
 
   async function expectGoneWithIt(name: string): Promise<void> {
-    await until(async () => (await childrenOf(runner.child, name)).length > 0);
-    const children = await childrenOf(runner.child, name);
+    await until(async () => (await childrenNamed(runner.child, name)).length > 0);
+    const children = await childrenNamed(runner.child, name);
     runner.child.kill("SIGKILL");
     expect(await runner.exited).toBe("SIGKILL");
     await until(() => !children.some(isAlive));
@@ -184,7 +182,7 @@ describe("killed by force, it leaves no process behind", () => {
     peer.enqueue("message-1", jobMessage());
     runner = startRunner();
     await until(() => last);
-    const children = await childrenOf(runner.child, "ffmpeg");
+    const children = await childrenNamed(runner.child, "ffmpeg");
     runner.child.kill("SIGKILL");
     await runner.exited;
     await until(() => !children.some(isAlive));

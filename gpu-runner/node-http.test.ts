@@ -16,7 +16,7 @@ let connections: KeptConnections;
 let distrust: () => void;
 
 beforeAll(async () => {
-  certificate = await selfSigned();
+  certificate = selfSigned();
 });
 beforeEach(() => {
   connections = keepConnections(10_000);

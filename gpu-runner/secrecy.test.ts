@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { apiToken, jobMessage, type Peer, startPeer } from "./job/testing/protocol-peer.ts";
 import { launchEnvironment } from "./launch-environment.ts";
 import { makeTestFolder } from "./media/testing/ffmpeg-clip.ts";
+import { childrenOf } from "./testing/child-process.ts";
 import { loopedClip, startRunnerProcess } from "./testing/runner-process.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
@@ -30,14 +31,13 @@ const startTracing = () => startRunnerProcess(peer, folder.path, ["--once", "--l
 
 /** Command line and environment of every child of a process, as any process of the same user can read them. */
 async function looksOfChildren(pid: number): Promise<{ name: string; shown: string }[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
   const read = (file: string) => readFile(file, "utf8").catch(() => "");
-  const own = await read(`/proc/${pid}/comm`);
-  const pids = text.split(" ").filter((child) => child !== "");
+  const own = (await read(`/proc/${pid}/comm`)).trim();
+  const children = await childrenOf(pid);
   const looks = await Promise.all(
-    pids.map(async (child) => ({
+    children.map(async ({ pid: child, name }) => ({
       shown: `${await read(`/proc/${child}/cmdline`)}\n${await read(`/proc/${child}/environ`)}`,
-      name: await read(`/proc/${child}/comm`),
+      name,
     })),
   );
   // Until it has become another program, a child is the runner itself.

@@ -11,7 +11,6 @@ import { CopyTier, Etag, FileId, FileName, JobId, ReadBytes, SizeBytes, Slug, To
 import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
-import { SourceDamage } from "./source-damage.ts";
 import { Transfer } from "./transfer.ts";
 
 const AtMs = z.int().nonnegative();
@@ -181,11 +180,6 @@ export const AssetStateV1 = z.object({
     })
     .nullable(),
   source: SourceProbe.nullable(),
-  /**
-   * What of the original does not decode. Absent where all does. Beside the source, not in it: the release before reads no
-   * source with a field that it does not know.
-   */
-  damage: z.object({ sinceAtMs: AtMs, stretches: SourceDamage }).optional(),
   renditions: z.array(StoredRendition),
   /** The last phase that the application was told of, so that each is told once. */
   announced: AppEventType.nullable(),

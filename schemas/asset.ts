@@ -23,7 +23,7 @@ export const AssetState = z.enum([
 export type AssetState = z.infer<typeof AssetState>;
 
 export const Problem = z.object({
-  /** The step that has it, `original` where a verified original was lost, `source` where it is damaged: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
+  /** The step that has it, `original` where a verified original was lost, or `source` where its media is damaged: archive, transcode, complete:720p, r2:360p, lucidlink:1080p. */
   step: z.string(),
   code: FailureCode,
   message: z.string(),
@@ -77,12 +77,22 @@ export const SourceView = z.object({
   videoCodec: z.string(),
   /** Why this picture track, where the file has several. */
   videoWhy: z.string().optional(),
-  audio: z.array(z.object({ codec: z.string(), channels: z.int(), language: z.string().nullable() })),
+  audio: z.array(
+    z.object({
+      codec: z.string(),
+      channels: z.int(),
+      language: z.string().nullable(),
+      /** Of several: the renditions let it hear. */
+      heard: z.literal(true).optional(),
+    }),
+  ),
+  /** Why these sound tracks are heard, where there was a choice, or why none is. */
+  audioWhy: z.string().optional(),
+  /** What of it does not decode, in the renditions' time: there they show the last good picture, or are silent. */
+  damage: z.array(SourceDamage).optional(),
   rotation: z.int(),
   hdr: z.string().nullable(),
   timecode: z.string().nullable(),
-  /** What does not decode, by the proxies' time. Absent where all does, and before a rendition is made. */
-  damage: SourceDamage.optional(),
 });
 
 export const Progress = z.object({

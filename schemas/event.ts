@@ -24,7 +24,6 @@ import { OriginalKey, ProxyKey } from "./key.ts";
 import { Quality } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
 import { RetentionTerms } from "./retention.ts";
-import { SourceDamage } from "./source-damage.ts";
 import { StepRef } from "./step.ts";
 import { MovedPart, mostPartsPerMessage, Sha256Midstate, TransferPlan, UploadId } from "./transfer.ts";
 
@@ -101,8 +100,6 @@ export const AssetEvent = z.discriminatedUnion("type", [
     durationSeconds: z.number(),
     sizeBytes: SizeBytes,
     sha256: CompositeSha256,
-    /** What of the original did not decode, where the runner looks for it. */
-    damage: SourceDamage.optional(),
     sourceBytes,
   }),
   z.object({

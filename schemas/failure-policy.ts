@@ -42,9 +42,8 @@ export const failurePolicy = {
   UNSUPPORTED_CODEC: "fatal",
   NO_DURATION: "fatal",
   TRUNCATED: "fatal",
-  ENCRYPTED_MEDIA: "fatal",
-  // Stops nothing: no step ever ends with it.
   SOURCE_DAMAGED: "fatal",
+  ENCRYPTED_MEDIA: "fatal",
   SIZE_MISMATCH: "fatal",
   SOURCE_REFUSED: "fatal",
   WASABI_FORBIDDEN: "fatal",

@@ -39,8 +39,8 @@ const table = {
     "The upload was cut short or the recording is damaged: upload it again.",
   ),
   SOURCE_DAMAGED: failure(
-    "Parts of the file do not decode",
-    "The proxies hold over what is missing; where a whole copy exists, upload it under a new id.",
+    "Some of the original cannot be decoded",
+    "The renditions show the last good picture there, or are silent: see `source.damage`. If the camera's card has a whole file, upload it under a new id.",
   ),
   ENCRYPTED_MEDIA: failure("The media is encrypted", "Upload an unprotected file."),
   ORIGINAL_MISSING: failure("The original is not in Wasabi", "Finish the upload, then send the webhook again."),

@@ -3,10 +3,12 @@
  * producer understands. Pure; running ffprobe is the runner's.
  */
 import { z } from "zod";
+import { AudioTrack, audioTrackOf } from "./audio-track.ts";
 import { baseLayerHdr, DOLBY_VISION_ONLY, needsDolbyVision } from "./dolby-vision.ts";
 import { FfprobeOutput, type FfprobeStream } from "./ffprobe-output.ts";
-import { choosePicture, type PictureTrack, secondsOfTag } from "./picture-track.ts";
+import { choosePicture, type PictureTrack, programmeOf, secondsOfTag } from "./picture-track.ts";
 import { turnOf } from "./picture-turn.ts";
+import { mostDamageSpans, SourceDamage } from "./source-damage.ts";
 
 /** A frame rate or an aspect ratio, exact. */
 export const Rational = z.strictObject({
@@ -14,19 +16,6 @@ export const Rational = z.strictObject({
   den: z.int().positive(),
 });
 export type Rational = z.infer<typeof Rational>;
-
-export const AudioTrack = z.strictObject({
-  /** "unknown" where this track cannot be decoded. */
-  codec: z.string(),
-  channels: z.int().nonnegative(),
-  /** As ffmpeg names it, "5.1(side)". Without one the channels are discrete, such as a camera's microphones. */
-  layout: z.string().nullish(),
-  sampleRateHz: z.int().positive().nullable(),
-  language: z.string().nullable(),
-  /** Absent where the file does not say. */
-  durationSeconds: z.number().positive().optional(),
-});
-export type AudioTrack = z.infer<typeof AudioTrack>;
 
 export const SourceProbe = z.strictObject({
   container: z.string(),
@@ -68,6 +57,11 @@ export const SourceProbe = z.strictObject({
   /** Absent where the file does not say. */
   colorRange: z.enum(["tv", "pc"]).optional(),
   audio: z.array(AudioTrack).max(64),
+  /** Told once the encode has met it; absent where all of the source decodes, or was not looked through. */
+  damage: z
+    .array(SourceDamage)
+    .max(2 * mostDamageSpans)
+    .optional(),
   timecode: z
     .string()
     .regex(/^\d{2}:\d{2}:\d{2}[:;.]\d{2,3}$/)
@@ -184,7 +178,12 @@ export function readProbe(json: unknown, measured: PictureMeasure | null = null)
       audio: streams
         .filter((s) => s.codec_type === "audio")
         .slice(0, 64)
-        .map((stream) => audioTrackOf(stream, measured?.statesWrongLength !== true)),
+        .map((stream) =>
+          audioTrackOf(stream, {
+            isLengthCredible: measured?.statesWrongLength !== true,
+            programme: programmeOf(parsed.data, video.index),
+          }),
+        ),
       timecode: timecodeOf(parsed.data, video),
     },
   };
@@ -328,21 +327,6 @@ function bitDepthOf(video: FfprobeStream): number {
 
 function known(value: string | undefined): string | null {
   return value === undefined || value === "unknown" || value === "unspecified" || value === "reserved" ? null : value;
-}
-
-function audioTrackOf(stream: FfprobeStream, isLengthCredible: boolean): AudioTrack {
-  const language = stream.tags?.language;
-  // ffprobe knows the sample format of whatever it has a decoder for. A track without a frame would hold up the others.
-  const decodable = known(stream.sample_fmt) !== null && stream.nb_frames !== 0;
-  const layout = known(stream.channel_layout);
-  return {
-    codec: (decodable && stream.codec_name) || "unknown",
-    channels: stream.channels ?? 0,
-    layout: layout === null || /^\d+ channels/.test(layout) ? null : layout,
-    sampleRateHz: stream.sample_rate && stream.sample_rate > 0 ? stream.sample_rate : null,
-    language: language && language !== "und" ? language : null,
-    ...(isLengthCredible && stream.duration && stream.duration > 0 ? { durationSeconds: stream.duration } : {}),
-  };
 }
 
 function timecodeOf(output: FfprobeOutput, video: FfprobeStream): string | null {

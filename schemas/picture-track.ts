@@ -61,15 +61,14 @@ export function choosePicture<Track extends StatedTrack>({
   return { video, why };
 }
 
-/** The number of the programme that a stream belongs to, and the streams of that programme; null without programmes. */
+/** The streams of the programme that a stream belongs to; null without programmes. */
 export function programmeOf(
   { programs = [] }: Pick<Tracks<StatedTrack>, "programs">,
   index: number | undefined,
-): { number: number; streams: ReadonlySet<number> } | null {
+): ReadonlySet<number> | null {
   const programme = programs.find(({ streams }) => streams.some((stream) => stream.index === index));
   if (index === undefined || programme === undefined) return null;
-  const streams = programme.streams.flatMap((stream) => (stream.index === undefined ? [] : [stream.index]));
-  return { number: programme.program_id, streams: new Set(streams) };
+  return new Set(programme.streams.flatMap((stream) => (stream.index === undefined ? [] : [stream.index])));
 }
 
 function isCover({ disposition = {} }: StatedTrack): boolean {

@@ -11,7 +11,6 @@ import { FailureCode } from "./failure.ts";
 import { Etag, FileId, JobId, ReadBytes, SizeBytes, Token } from "./id.ts";
 import { LadderPolicy, Quality, RenditionPlan } from "./ladder.ts";
 import { SourceProbe } from "./media-probe.ts";
-import { SourceDamage } from "./source-damage.ts";
 
 const seq = z.int().nonnegative();
 const lease = Token;
@@ -66,8 +65,6 @@ export const RunnerFrame = z.discriminatedUnion("type", [
     partSizeBytes: SizeBytes,
     composite: Sha256Hex,
     parts: z.array(PartDigest).min(1).max(10_000),
-    /** What of the original did not decode; empty: all did. Older runners leave it out. */
-    damage: SourceDamage.optional(),
     sourceBytes,
   }),
   z.object({

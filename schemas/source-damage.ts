@@ -1,51 +1,32 @@
-/** What of a source does not decode. Told by the runner once it has read all of it; pure. */
+/** What of a source does not decode: where its renditions show the last good picture, or are silent. Pure. */
 import { z } from "zod";
 
-const Seconds = z.number().nonnegative();
+export const mostDamageSpans = 100;
 
-export const DamagedStretch = z.object({
-  /** Of the proxies' time. */
-  fromSeconds: Seconds,
-  toSeconds: Seconds,
-  /** `picture`: the last good picture is shown instead. `sound`: it is silent. */
+/** In the renditions' time. */
+export const SourceDamage = z.strictObject({
+  fromSeconds: z.number().nonnegative(),
+  toSeconds: z.number().positive(),
   what: z.enum(["picture", "sound"]),
-  /** How much of the stretch: holes that lie close together are told as one. */
-  missingSeconds: Seconds,
 });
-export type DamagedStretch = z.infer<typeof DamagedStretch>;
+export type SourceDamage = z.infer<typeof SourceDamage>;
 
-/** Of each kind; where there would be more, those that lie closest are told as one. */
-export const mostStretches = 100;
-
-export const SourceDamage = z.array(DamagedStretch).max(2 * mostStretches);
-
-/** How many places a sentence names. */
-const namedPlaces = 3;
-const written = (seconds: number) => String(Math.round(seconds * 100) / 100);
-
-/** @returns how much is missing and where, for the asset's owner */
-export function describeDamage(damage: readonly DamagedStretch[], durationSeconds: number | null): string {
-  const picture = describeKind(damage, "picture", durationSeconds);
-  const sound = describeKind(damage, "sound", durationSeconds);
-  return [
-    ...(picture === null ? [] : [`${picture}: the proxies show the last good picture there.`]),
-    ...(sound === null ? [] : [`${sound}: the proxies are silent there.`]),
-  ].join(" ");
+/** A sentence for a producer. */
+export function describeDamage(damage: readonly SourceDamage[]): string {
+  const parts = (["picture", "sound"] as const).flatMap((what) => {
+    const spans = damage.filter((span) => span.what === what);
+    const [first] = spans;
+    if (first === undefined) return [];
+    const seconds = spans.reduce((sum, { fromSeconds, toSeconds }) => sum + toSeconds - fromSeconds, 0);
+    const where = spans.length === 1 ? "at" : `in ${spans.length} places, first at`;
+    return `${seconds.toFixed(1)} s of ${what} ${where} ${clockTime(first.fromSeconds)}`;
+  });
+  return `The original is damaged: ${parts.join(", and ")} cannot be decoded.`;
 }
 
-function describeKind(
-  damage: readonly DamagedStretch[],
-  what: DamagedStretch["what"],
-  durationSeconds: number | null,
-): string | null {
-  const mine = damage.filter((stretch) => stretch.what === what);
-  if (mine.length === 0) return null;
-  const missing = mine.reduce((sum, { missingSeconds }) => sum + missingSeconds, 0);
-  const share = durationSeconds === null ? "" : ` of ${written(durationSeconds)}`;
-  const places = mine
-    .slice(0, namedPlaces)
-    .map(({ fromSeconds, toSeconds }) => `${written(fromSeconds)}–${written(toSeconds)} s`);
-  const more = mine.length - places.length;
-  const where = [...places, ...(more > 0 ? [`${more} more`] : [])].join(", ");
-  return `${written(missing)}${share} seconds of the ${what} do not decode (${where})`;
+function clockTime(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const rest = Math.floor(seconds) % 60;
+  const two = (value: number) => String(value).padStart(2, "0");
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }

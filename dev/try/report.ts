@@ -66,7 +66,10 @@ function sourceLines(source: SourceProbe, comparison: Comparison | null): string
 
 function soundRule(source: SourceProbe): string {
   const heard = heardSound(source.audio);
-  return heard === null ? "no sound" : JSON.stringify(heard).replace(/[{}"]/g, "").replaceAll(",", ", ");
+  if (heard === null) return source.audio.length > 0 ? "no track can be decoded" : "no sound";
+  const tracks = heard.tracks.map((track) => track + 1).join(", ");
+  const gains = heard.gains.map((sides) => sides.map((gain) => gain.toFixed(2)).join("/")).join(" ");
+  return [`track ${tracks}`, `left/right ${gains}`, heard.why].filter((each) => each !== null).join("; ");
 }
 
 const SHOWN = new Set(

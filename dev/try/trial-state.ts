@@ -1,5 +1,6 @@
 /** What is known of one file as it is tried. */
-import type { EncodedRendition, EncodeProgress } from "../../gpu-runner/media/encode-job.ts";
+import type { EncodedRendition } from "../../gpu-runner/media/encode-job.ts";
+import type { EncodeProgress } from "../../gpu-runner/media/encode-progress.ts";
 import type { RenditionLook } from "../../gpu-runner/media/testing/rendition-look.ts";
 import type {
   FrameMatch,

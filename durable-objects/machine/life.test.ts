@@ -5,6 +5,7 @@ import { AssetRun, commandsIn } from "../../test/simulation/asset-run.ts";
 import { content, probe, upload } from "../../test/simulation/asset-sample.ts";
 import { timersOf } from "./timer.ts";
 import type { Transition } from "./transition.ts";
+import { viewAsset } from "./view.ts";
 
 const typesOf = (transition: Transition) => transition.effects.map(({ type }) => type);
 
@@ -181,7 +182,8 @@ test("an upload that lies at a URL is ingested, one elsewhere in the bucket is a
   ]);
 });
 
-test("a source below the lowest rung gets one rendition, on both tiers", () => {
+/** One whose original is archived, and whose renditions are being encoded. */
+function encodingRun(height: Parameters<typeof probe>[0]) {
   const run = new AssetRun();
   run.apply({ type: "UploadNoticed", upload });
   run.apply({
@@ -194,7 +196,12 @@ test("a source below the lowest rung gets one rendition, on both tiers", () => {
   });
   run.apply({ type: "TranscodeClaimed", generation: 1, runnerId: "one", encoder: "libx264" });
   const lease = run.asset.job.lease?.token ?? "";
-  run.apply({ type: "SourceProbed", lease, source: probe(240) });
+  run.apply({ type: "SourceProbed", lease, source: probe(height) });
+  return { run, lease };
+}
+
+test("a source below the lowest rung gets one rendition, on both tiers", () => {
+  const { run, lease } = encodingRun(240);
   const key = proxyKey(upload, "360p");
   run.apply({ type: "UploadOpened", lease, quality: "360p", key, uploadId: "u", partSizeBytes: 8 * 1024 * 1024 });
   const made = { width: 426, height: 240, frames: 500, durationSeconds: 20, ...content(1) };
@@ -209,4 +216,29 @@ test("a source below the lowest rung gets one rendition, on both tiers", () => {
     sizeBytes: content(1).sizeBytes,
   });
   expect(commandsIn(archived).map(({ type }) => type)).toEqual(["PlaceEdgeCopy", "PlaceEditorCopy"]);
+});
+
+test("damage that the holder finds while it encodes is the source's, and holds nothing up", () => {
+  const { run, lease } = encodingRun(720);
+  const before = run.asset.renditions.map(({ quality, state }) => [quality, state]);
+  const damage = [{ fromSeconds: 1, toSeconds: 2.5, what: "picture" as const }];
+  run.apply({ type: "SourceProbed", lease, source: { ...probe(720), damage } });
+  expect(run.asset.renditions.map(({ quality, state }) => [quality, state])).toEqual(before);
+  const view = viewAsset(run.asset, 1, run.policy, null);
+  expect(view.source?.damage).toEqual(damage);
+  expect(view.problem).toMatchObject({
+    ...{ step: "source", code: "SOURCE_DAMAGED", retryable: false, nextAttemptAt: null },
+    message: "The original is damaged: 1.5 s of picture at 0:01 cannot be decoded.",
+  });
+});
+
+test("a source whose rate rises is planned once more, and what is being encoded follows", () => {
+  const { run, lease } = encodingRun(360);
+  const key = proxyKey(upload, "360p");
+  run.apply({ type: "UploadOpened", lease, quality: "360p", key, uploadId: "u", partSizeBytes: 8 * 1024 * 1024 });
+  const source = { ...probe(360), fps: { num: 50, den: 1 }, vfr: true };
+  expect(commandsIn(run.apply({ type: "SourceProbed", lease, source }))).toEqual([]);
+  expect(run.asset.renditions).toMatchObject([
+    { state: "encoding", upload: { uploadId: "u" }, plan: { fps: { num: 50, den: 1 } } },
+  ]);
 });

@@ -2,7 +2,6 @@
 import type { RenditionState, StoredRendition } from "../../schemas/asset-state.ts";
 import type { FailureCode } from "../../schemas/failure.ts";
 import { edgeKey, proxyKey } from "../../schemas/key.ts";
-import type { DamagedStretch } from "../../schemas/source-damage.ts";
 import type { TransferStage } from "../../schemas/transfer.ts";
 import type { Draft, Rule, Verdict } from "./rule.ts";
 import * as clock from "./step-clock.ts";
@@ -85,6 +84,16 @@ export const beginEncoding: RenditionRule<"EncodingBegan"> = {
   },
 };
 
+export const changePlan: RenditionRule<"EncodingBegan"> = {
+  name: "changePlan",
+  says: "The holder has seen more of the source: it encodes by another plan, and sends every part again.",
+  to: [],
+  run(_draft, rendition, { plan }) {
+    rendition.plan = plan;
+    return "applied";
+  },
+};
+
 export const stopEncoding: RenditionRule<"EncodingStopped"> = {
   name: "stopEncoding",
   says: "The lease ended first: its upload is aborted, it waits for the next attempt.",
@@ -118,12 +127,6 @@ export const recordUpload: RenditionRule<"UploadOpened"> = {
   },
 };
 
-/** Every encode reads all of the source, so that the newest is right. */
-function noteDamage({ asset, stamp }: Draft, stretches: readonly DamagedStretch[]): void {
-  if (stretches.length === 0) delete asset.damage;
-  else asset.damage = { sinceAtMs: asset.damage?.sinceAtMs ?? stamp.atMs, stretches: [...stretches] };
-}
-
 export const recordParts: RenditionRule<"RenditionUploaded"> = {
   name: "recordParts",
   says: "All its parts are in Wasabi: the upload is to be completed and verified.",
@@ -137,7 +140,6 @@ export const recordParts: RenditionRule<"RenditionUploaded"> = {
     rendition.sizeBytes = event.sizeBytes;
     rendition.sha256 = event.sha256;
     rendition.state = "uploaded";
-    if (event.damage !== undefined) noteDamage(draft, event.damage);
     clock.intend(rendition.step, draft.policy.queuedWatchdogMs, draft);
     commandComplete(draft, rendition);
     return "applied";

@@ -32,7 +32,7 @@ export const renditionTable: Table<RenditionState, StoredRendition, RenditionEve
   wanted: { ...late, EncodingBegan: rendition.beginEncoding, EncodingGivenUp: rendition.giveUpEncoding },
   encoding: {
     ...late,
-    EncodingBegan: ignore,
+    EncodingBegan: rendition.changePlan,
     EncodingStopped: rendition.stopEncoding,
     EncodingGivenUp: rendition.giveUpEncoding,
     UploadOpened: rendition.recordUpload,

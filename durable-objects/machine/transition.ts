@@ -7,6 +7,7 @@ import type { StoredAsset, StoredCopy, StoredRendition } from "../../schemas/ass
 import type { AssetEvent, EventOf, UploadDeclaration } from "../../schemas/event.ts";
 import { longOutageMs } from "../../schemas/failure-policy.ts";
 import type { Quality } from "../../schemas/ladder.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { planLadder } from "../../schemas/plan-ladder.ts";
 import { startArchive } from "./archive-rule.ts";
 import { assetStatus, phaseToAnnounce } from "./asset-status.ts";
@@ -243,6 +244,7 @@ function routeStep(
 
 /** Plans the ladder from what the holder saw; what this job has archived or uploaded already is not encoded again. */
 function startLadder(draft: Draft, event: EventOf<"SourceProbed">): Verdict {
+  const isChanged = hasOtherRate(draft.asset.source, event.source);
   const verdict = toJob(draft, event);
   const { asset, policy } = draft;
   if (verdict !== "applied" || asset.job.jobId === null) return verdict;
@@ -254,11 +256,16 @@ function startLadder(draft: Draft, event: EventOf<"SourceProbed">): Verdict {
       rendition = newRendition(asset.job.jobId, plan);
       asset.renditions.push(rendition);
     }
-    if (rendition.state === "wanted" || rendition.state === "failed") {
+    if (rendition.state === "wanted" || rendition.state === "failed" || (isChanged && rendition.state === "encoding")) {
       toRendition(draft, rendition, { type: "EncodingBegan", plan });
     }
   }
   return "applied";
+}
+
+/** Damage that is told later changes no plan. */
+function hasOtherRate(before: StoredAsset["source"], { fps, vfr }: SourceProbe): boolean {
+  return before !== null && (before.fps.num !== fps.num || before.fps.den !== fps.den || before.vfr !== vfr);
 }
 
 /**

@@ -1,7 +1,9 @@
 /** Projects the stored state to the public Asset. Pure. */
 import type { Asset, Copy, Problem, Progress, Rendition } from "../../schemas/asset.ts";
 import type { Step, StoredAsset, StoredCopy, StoredRendition } from "../../schemas/asset-state.ts";
+import { heardSound } from "../../schemas/heard-sound.ts";
 import { edgeKey, editorKey, proxyKey } from "../../schemas/key.ts";
+import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { Policy } from "../../schemas/policy.ts";
 import { describeDamage } from "../../schemas/source-damage.ts";
 import { type StepRef, stepName } from "../../schemas/step.ts";
@@ -45,17 +47,29 @@ export function viewAsset(asset: StoredAsset, revision: number, policy: Policy, 
       ...(source.vfr ? { vfr: true as const } : {}),
       videoCodec: source.videoCodec,
       ...(source.videoWhy === undefined ? {} : { videoWhy: source.videoWhy }),
-      audio: source.audio.map(({ codec, channels, language }) => ({ codec, channels, language: language ?? null })),
+      ...viewSound(source),
+      ...(source.damage === undefined ? {} : { damage: source.damage }),
       rotation: source.rotation,
       hdr: source.hdr,
       timecode: source.timecode,
-      ...(asset.damage === undefined ? {} : { damage: asset.damage.stretches }),
     },
     renditions: asset.renditions.map((rendition) => viewRendition(asset, rendition, policy)),
     progress: job.lease === null ? null : progress,
     createdAt: iso(asset.createdAtMs),
     updatedAt: iso(asset.updatedAtMs),
     links: linksOf(asset.fileId),
+  };
+}
+
+function viewSound({ audio }: SourceProbe): Pick<NonNullable<Asset["source"]>, "audio" | "audioWhy"> {
+  const heard = heardSound(audio);
+  const why = heard === null && audio.length > 0 ? "no sound track can be decoded" : heard?.why;
+  return {
+    audio: audio.map(({ codec, channels, language }, index) => ({
+      ...{ codec, channels, language: language ?? null },
+      ...(audio.length > 1 && heard?.tracks.includes(index) ? { heard: true as const } : {}),
+    })),
+    ...(why == null ? {} : { audioWhy: why }),
   };
 }
 
@@ -124,11 +138,10 @@ function viewProblem(step: Step, ref: StepRef): Problem | null {
 }
 
 /**
- * A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's. That
- * the source is damaged comes last: it stops nothing.
+ * A lost original before anything else; then the original's before the encode's, before a rendition's, before a copy's;
+ * last what is damaged in the source, which holds nothing up.
  */
-function worstProblem(asset: StoredAsset): Problem | null {
-  const { job, original, renditions } = asset;
+function worstProblem({ job, original, source, renditions, createdAtMs }: StoredAsset): Problem | null {
   if (original?.loss !== undefined) {
     const { code, message, sinceAtMs } = original.loss;
     return { step: "original", code, message, since: iso(sinceAtMs), retryable: false, nextAttemptAt: null };
@@ -145,12 +158,8 @@ function worstProblem(asset: StoredAsset): Problem | null {
     const problem = viewProblem(step, ref);
     if (problem !== null) return problem;
   }
-  return damageProblem(asset);
-}
-
-function damageProblem({ damage, source }: StoredAsset): Problem | null {
-  if (damage === undefined) return null;
-  const message = describeDamage(damage.stretches, source?.durationSeconds ?? null);
-  const since = iso(damage.sinceAtMs);
+  if (source?.damage === undefined) return null;
+  const since = iso(original?.verifiedAtMs ?? createdAtMs);
+  const message = describeDamage(source.damage);
   return { step: "source", code: "SOURCE_DAMAGED", message, since, retryable: false, nextAttemptAt: null };
 }

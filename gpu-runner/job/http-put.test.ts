@@ -13,7 +13,7 @@ let received: Buffer[];
 let distrust: () => void;
 
 beforeAll(async () => {
-  certificate = await selfSigned();
+  certificate = selfSigned();
 });
 // Each on a port of its own: a connection that was kept asks for no certificate.
 beforeEach(async () => {

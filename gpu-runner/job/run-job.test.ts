@@ -8,6 +8,7 @@ import { type Binaries, findBinaries } from "../media/binaries.ts";
 import { chooseEncoder, type EncoderChoice } from "../media/encoder-probe.ts";
 import { decodedFrames, makeTestFolder, probeJson, runFfmpeg } from "../media/testing/ffmpeg-clip.ts";
 import { redactor } from "../redact.ts";
+import { childrenOf } from "../testing/child-process.ts";
 import { ShuttingDown } from "./job-failure.ts";
 import { jobTiming } from "./job-timing.ts";
 import { runJob } from "./run-job.ts";
@@ -87,10 +88,8 @@ async function start(options: PeerOptions = {}, outputsAtOnce?: number) {
 
 /** Of this process: what a job must not leave behind. */
 async function childProcesses(): Promise<string[]> {
-  const text = await readFile(`/proc/${process.pid}/task/${process.pid}/children`, "utf8");
-  const pids = text.split(" ").filter((pid) => pid !== "");
-  const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")));
-  return names.map((name) => name.trim()).filter((name) => name === "ffmpeg" || name === "ffprobe");
+  const names = (await childrenOf(process.pid)).map(({ name }) => name);
+  return names.filter((name) => name === "ffmpeg" || name === "ffprobe");
 }
 
 async function expectNothingLeft(): Promise<void> {

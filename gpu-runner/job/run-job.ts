@@ -10,7 +10,8 @@ import type { Quality, RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import type { RunnerRefusal, TranscodeMessage } from "../../schemas/runner-protocol.ts";
 import type { Binaries } from "../media/binaries.ts";
-import { type EncodeCounts, type EncodedRendition, type EncodeProgress, encodeJob } from "../media/encode-job.ts";
+import { type EncodeCounts, type EncodedRendition, encodeJob } from "../media/encode-job.ts";
+import type { EncodeProgress } from "../media/encode-progress.ts";
 import type { EncoderChoice } from "../media/encoder-probe.ts";
 import { createJobApi, type JobApi, jobUrl } from "./job-api.ts";
 import { JobFailure, LeaseLost, ShuttingDown, TokenRefused } from "./job-failure.ts";
@@ -183,6 +184,7 @@ class GrantedJob {
         options.watch?.counts(counts);
       },
       onProbe: (source) => options.log.info({ source }, "probed"),
+      onDamage: async (source) => void (await this.askLadder(source)),
       onRendition: (rendition) => this.beginReport(rendition),
       ...(options.onFewerOutputs === undefined ? {} : { onFewerOutputs: options.onFewerOutputs }),
       onProgress: (progress) => this.tellProgress(progress),

@@ -49,7 +49,8 @@ test("where only NVENC may be used, its last refusal is the job's failure", () =
 });
 
 test("progress is the whole job's: earlier runs are whole, later ones not begun", () => {
-  const run = { frame: 50, fps: 25, outTimeSeconds: 2, speed: 1, renditions: [{ frames: 40, uploadedBytes: 7 }] };
+  const progress = { frame: 50, fps: 25, outTimeSeconds: 2, speed: 1, droppedFrames: 0 };
+  const run = { ...progress, renditions: [{ frames: 40, uploadedBytes: 7 }] };
   const all = progressOver(plans, [{ quality: "360p", sizeBytes: 99 }], plans.slice(1, 2), run);
   expect(all.renditions).toEqual([
     { frames: 100, uploadedBytes: 99 },

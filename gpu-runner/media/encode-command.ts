@@ -4,7 +4,7 @@
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
 import { GPU_INPUT_OPTIONS, gpuFilterGraph } from "./gpu-graph.ts";
-import { filterGraph, isTurned, NO_AUTOROTATE, unreadInput } from "./picture-graph.ts";
+import { filterGraph, type Holes, isTurned, NO_AUTOROTATE, unreadInput } from "./picture-graph.ts";
 import { type SoundCommand, soundCommand } from "./sound-graph.ts";
 
 export type EncoderKind = "nvenc" | "x264";
@@ -41,6 +41,7 @@ export type EncodeCommandInput = {
   graph?: PictureGraph;
   /** The file that maps an HDR source to BT.709. */
   hdrCube?: string | null;
+  holes?: Holes | null;
 };
 
 /**
@@ -63,14 +64,6 @@ const COLOUR_TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -
  */
 const FRAGMENT_SECONDS = 0.5;
 
-/**
- * How much of a source may be lost to decode errors. A constant rate fills every hole with the picture before it, so that
- * the number of frames does not tell. Streams that begin anywhere have errors until their first keyframe, and keep ffmpeg's
- * own limit, two thirds.
- */
-const MAX_ERROR_RATE = "0.1";
-const BEGINS_WITH_KEYFRAME = /^(mov|matroska|mxf|avi)\b/;
-
 /** The stream that `mp4/faststart.ts` takes: fragments end before keyframes, and where any track has so much in one. */
 export const FRAGMENTED_MP4: readonly string[] = [
   ..."-movflags +frag_keyframe+delay_moov+default_base_moof".split(" "),
@@ -86,8 +79,8 @@ export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
   const sound = soundCommand(input.source, input.plans.length);
   return {
     inputOptions: [
-      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2".split(" "),
-      ...(BEGINS_WITH_KEYFRAME.test(input.source.container) ? ["-max_error_rate", MAX_ERROR_RATE] : []),
+      // How much may be lost to decode errors is not ffmpeg's to say: a constant rate fills the holes.
+      ..."-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 1".split(" "),
       // Of the whole command, wherever it stands.
       ...(sound.graph === null ? [] : ["-filter_complex", sound.graph]),
       ...SOURCE_LIMITS,
@@ -98,7 +91,7 @@ export function buildEncodeCommand(input: EncodeCommandInput): EncodeCommand {
     filterGraph:
       (input.graph === "gpu"
         ? gpuFilterGraph(input.source, input.plans)
-        : filterGraph(input.source, input.plans, input.hdrCube)) +
+        : filterGraph(input.source, input.plans, input)) +
       (input.dialect.frameRateModeOption === "-vsync" || isTurned(input.source) ? unreadInput(input.source) : ""),
     outputs: input.plans.map((plan, i) => ({
       options: outputOptions(input, plan, i, sound),

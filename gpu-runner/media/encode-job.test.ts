@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { findBinaries } from "./binaries.ts";
 import { countDecodedFrames, runFfmpeg } from "./testing/ffmpeg-clip.ts";
 import { clip, FAST, inspect, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
+import { clicksOf } from "./testing/rendition-look.ts";
 
 useJobBench();
 
@@ -93,6 +94,21 @@ describe("sources", () => {
     await runFfmpeg([...video("640x360", 1, "120"), ...FAST, clip("fast.mp4")]);
     expect(await inspect(await make(clip("fast.mp4")), "360p")).toMatchObject({ rate: "60/1", frames: 60 });
   });
+
+  test.each([1.004, 0.996])(
+    "sound stays with the picture where its clock runs at %d of the picture's",
+    async (clock) => {
+      const clicks = "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t,1),0.02)':s=48000:d=20";
+      const sound = ["-f", "lavfi", "-i", clicks, "-af", `asetpts=PTS*${clock}`, "-c:a", "pcm_s16le"];
+      await runFfmpeg([...video("640x360", 20), ...sound, ...FAST, clip("drift.mkv")]);
+      const made = await make(clip("drift.mkv"));
+      expect(qualities(made)).toEqual(["360p"]);
+      const found = await clicksOf(made.files.get("360p") ?? "");
+      expect(found).toHaveLength(20);
+      for (const [second, at] of found.entries())
+        expect(Math.abs(at - second * clock), `${second} s`).toBeLessThan(0.025);
+    },
+  );
 
   test("HDR is mapped to what a browser shows", async () => {
     const tags = "-color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv".split(" ");

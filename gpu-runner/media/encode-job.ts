@@ -10,10 +10,11 @@ import { nextBatch, progressOver } from "./encode-batch.ts";
 import type { PictureGraph } from "./encode-command.ts";
 import { EncodeCourse, type EncodeLog } from "./encode-course.ts";
 import { EncodeError, type EncodeFailure, toFailure } from "./encode-failure.ts";
-import { type MadeRendition, type RenditionSink, type RunProgress, type RunResult, runEncode } from "./encode-run.ts";
+import { type EncodeProgress, progressOf } from "./encode-progress.ts";
+import { type MadeRendition, type RenditionSink, type RunResult, runEncode } from "./encode-run.ts";
 import type { EncoderChoice } from "./encoder-probe.ts";
 import { writeHdrCube } from "./hdr-cube-file.ts";
-import { probeSource } from "./probe.ts";
+import { faceDamage, planAgain, planOf, readSource, type SourceJob, tellShortSound } from "./job-source.ts";
 import { makeSocketFolder } from "./socket-folder.ts";
 import { startOfPicture } from "./sound-graph.ts";
 import { openSourceProxy, type SourceProxy } from "./source-proxy.ts";
@@ -21,7 +22,6 @@ import type { SourceLocation } from "./source-window.ts";
 import {
   decodeErrorIn,
   type EncodeEvidence,
-  type LengthTrust,
   missingFramesAllowed,
   statedSoundSeconds,
   verifyEncode,
@@ -41,6 +41,8 @@ export type EncodeJobOptions = {
   probeEncoder?: () => Promise<EncoderChoice>;
   binaries: Binaries;
   onProbe: (source: SourceProbe) => void;
+  /** Before any rendition of a source with damage is told of: the source again, now with its damage. */
+  onDamage?: (source: SourceProbe) => Promise<void>;
   /** As soon as a rendition is proven whole, while others may still have to be encoded. */
   onRendition?: (rendition: EncodedRendition) => void;
   /** NVENC took no more than so many renditions at once. */
@@ -55,14 +57,6 @@ export type EncodeJobOptions = {
   probeTimeoutMs?: number;
   /** Longest time in which ffmpeg does nothing, though it waits for no store. */
   stallTimeoutMs?: number;
-};
-
-export type EncodeProgress = {
-  percent: number;
-  fps: number;
-  speed: number;
-  etaSeconds: number | null;
-  renditions: { quality: Quality; percent: number; uploadedBytes: number }[];
 };
 
 /** What the job has cost so far. Only ever grows. */
@@ -106,12 +100,13 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
       onFailure: (failure) => stop.abort(failure),
     });
     socketFolder = await makeSocketFolder();
-    const { source, length } = await probe(options, proxy, signal);
+    const known = await readSource({ options, proxy, signal });
+    const { source } = known;
     options.onProbe(source);
-    const plans = (await options.plan(source)).filter((plan) => !options.skip.includes(plan.quality));
+    const plans = await planOf(options, source);
     const hdrCube = source.hdr === null ? null : await writeHdrCube(source.hdr, socketFolder);
-    const renditions = await encodeAll({ options, proxy, socketFolder, hdrCube, source, length, signal, runs }, plans);
-    return { ok: true, renditions };
+    const job = { ...known, options, proxy, signal, socketFolder, hdrCube, runs };
+    return { ok: true, renditions: await encodeAll(job, plans) };
   } catch (error) {
     if (options.signal.aborted) {
       return { ok: false, failure: { code: "ABORTED", message: "The job was stopped.", retryable: true } };
@@ -128,32 +123,10 @@ export async function encodeJob(options: EncodeJobOptions): Promise<EncodeOutcom
   }
 }
 
-type ProbedSource = { source: SourceProbe; length: LengthTrust };
-
-async function probe(options: EncodeJobOptions, proxy: SourceProxy, signal: AbortSignal): Promise<ProbedSource> {
-  const result = await probeSource({
-    ffprobePath: options.binaries.ffprobePath,
-    url: proxy.url,
-    timeoutMs: options.probeTimeoutMs ?? 120_000,
-    signal,
-  });
-  const failure = proxy.failure();
-  if (failure) throw failure;
-  if (result.ok) return result;
-  if (result.code === "PROBE_TIMEOUT") {
-    throw new EncodeError({ code: "SOURCE_UNREADABLE", message: result.message, retryable: true });
-  }
-  throw new EncodeError({ ...result, retryable: false });
-}
-
-type Job = {
+type Job = SourceJob & {
   options: EncodeJobOptions;
-  proxy: SourceProxy;
   socketFolder: string;
   hdrCube: string | null;
-  source: SourceProbe;
-  length: LengthTrust;
-  signal: AbortSignal;
   runs: { ffmpegRuns: number };
 };
 
@@ -174,35 +147,57 @@ async function encodeAll(job: Job, plans: readonly RenditionPlan[]): Promise<Enc
     for (const { quality } of batch) attempts.set(quality, (attempts.get(quality) ?? 0) + 1);
     const run = { all: plans, done, batch, encoder, graph, attempts, reserveBytes };
     const result = await runOnce(job, run).catch((error: unknown) => stalledOnCard(error, graph));
-    // ffmpeg takes a source that breaks off for one that ended, and ends well.
-    const undelivered = job.proxy.failure();
-    if (undelivered) throw undelivered;
-    if (result.exitCode !== 0 && encoder.kind === "nvenc" && !result.streamed) {
-      await course.refused({ graph, outputs: batch.length, stderr: result.stderrTail.join("\n") });
+    if (await mustEncodeAgain(job, course, { result, graph, encoder, outputs: batch.length })) continue;
+    const planned: readonly RenditionPlan[] | null = await planAgain(job, result);
+    if (planned) {
+      left = planned;
       continue;
     }
-    const evidence = evidenceOf(result, job);
-    // The CPU's graph is always left to try, and judges for itself.
-    const failure = verifyEncode(graph === "gpu" ? { ...evidence, length: "known" } : evidence);
-    if (failure !== null && graph === "gpu") {
-      course.leaveGpuGraph(batch.length, failure.message);
-      continue;
-    }
-    if (failure) throw new EncodeError(failure);
     course.succeeded(result.renditions);
-    warnOfGaps(result, options.log);
-    options.onCounts?.(countsOf(job.proxy, job.runs));
-    for (const { plan, made, overflow } of result.renditions) {
-      if (made) {
-        const rendition = encoded(plan, made.file);
-        done.push(rendition);
-        options.onRendition?.(rendition);
-      }
+    done.push(...tellMade(job, result));
+    for (const { plan, overflow } of result.renditions) {
       if (overflow) makeRoom(plan, overflow.neededBytes, reserveBytes, overflows, options.log);
     }
     left = left.filter(({ quality }) => !done.some((made) => made.quality === quality));
   }
   return done;
+}
+
+type Try = { result: RunResult; graph: PictureGraph; encoder: EncoderChoice; outputs: number };
+
+/** Whether another way is to be tried, and which: job and course know then. Throws where none is left. */
+async function mustEncodeAgain(job: Job, course: EncodeCourse, { result, ...way }: Try): Promise<boolean> {
+  const { graph, encoder, outputs } = way;
+  // ffmpeg takes a source that breaks off for one that ended, and ends well.
+  const undelivered = job.proxy.failure();
+  if (undelivered) throw undelivered;
+  if (result.decodeErrors > 0 && graph === "gpu") {
+    course.leaveGpuGraph(outputs, "some of the original does not decode");
+    return true;
+  }
+  if (result.decodeErrors > 0 && (await faceDamage(job, encoder.dialect))) return true;
+  if (result.exitCode !== 0 && encoder.kind === "nvenc" && !result.streamed) {
+    await course.refused({ graph, outputs, stderr: result.stderrTail.join("\n") });
+    return true;
+  }
+  const evidence = evidenceOf(result, job);
+  // The CPU's graph is always left to try, and judges for itself.
+  const failure = verifyEncode(graph === "gpu" ? { ...evidence, length: "known" } : evidence);
+  if (failure !== null && graph === "gpu") {
+    course.leaveGpuGraph(outputs, failure.message);
+    return true;
+  }
+  if (failure) throw new EncodeError(failure);
+  await tellShortSound(job, evidence);
+  return false;
+}
+
+function tellMade({ options, proxy, runs }: Job, result: RunResult): EncodedRendition[] {
+  warnOfGaps(result, options.log);
+  options.onCounts?.(countsOf(proxy, runs));
+  const renditions = result.renditions.flatMap(({ plan, made }) => (made ? encoded(plan, made.file) : []));
+  for (const rendition of renditions) options.onRendition?.(rendition);
+  return renditions;
 }
 
 /** Of what is not known to be as it should, and yet no reason to refuse the renditions. */
@@ -225,15 +220,23 @@ function warnOfGaps({ stderrTail, renditions }: RunResult, log: EncodeLog): void
 /** A card that hangs may still encode what the CPU decodes. Throws whatever else it is. */
 function stalledOnCard(error: unknown, graph: PictureGraph): RunResult {
   if (graph !== "gpu" || !(error instanceof EncodeError) || error.code !== "ENCODER_STALLED") throw error;
-  return { exitCode: null, stderrTail: [error.message], streamed: true, renditions: [] };
+  return {
+    exitCode: null,
+    stderrTail: [error.message],
+    decodeErrors: 0,
+    droppedFrames: 0,
+    streamed: true,
+    renditions: [],
+  };
 }
 
-function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, { source, length }: Job): EncodeEvidence {
+function evidenceOf({ exitCode, stderrTail, renditions }: RunResult, { source, damage, length }: Job): EncodeEvidence {
   return {
     exitCode,
     stderrTail,
     delaySeconds: startOfPicture(source) ?? 0,
     length,
+    damaged: (damage?.damage.length ?? 0) > 0,
     soundSeconds: statedSoundSeconds(source),
     renditions: renditions
       .filter(({ overflow }) => overflow === null)
@@ -268,7 +271,8 @@ type Run = {
   reserveBytes: ReadonlyMap<Quality, number>;
 };
 
-function runOnce({ options, proxy, socketFolder, hdrCube, source, signal, runs }: Job, run: Run): Promise<RunResult> {
+function runOnce(job: Job, run: Run): Promise<RunResult> {
+  const { options, proxy, socketFolder, hdrCube, source, holes, signal, runs } = job;
   runs.ffmpegRuns++;
   return runEncode({
     source,
@@ -281,6 +285,7 @@ function runOnce({ options, proxy, socketFolder, hdrCube, source, signal, runs }
     sourceUrl: proxy.url,
     socketFolder,
     hdrCube,
+    holes,
     reading: proxy.reading,
     stallTimeoutMs: options.stallTimeoutMs ?? 120_000,
     onProgress: (progress) => {
@@ -306,28 +311,4 @@ function encoderFor(options: EncodeJobOptions, plans: readonly RenditionPlan[]):
 function encoded(plan: RenditionPlan, file: MadeRendition["file"]): EncodedRendition {
   const { quality, width, height, partSizeBytes } = plan;
   return { quality, width, height, partSizeBytes, ...file };
-}
-
-export function progressOf(
-  plans: readonly RenditionPlan[],
-  progress: RunProgress & { runsLeft?: number },
-): EncodeProgress {
-  const percentOf = (frames: number, plan: RenditionPlan) => Math.min(100, (100 * frames) / plan.expectedFrames);
-  const first = plans[0];
-  if (!first) return { percent: 100, fps: 0, speed: 0, etaSeconds: 0, renditions: [] };
-  const framesLeft =
-    Math.max(0, first.expectedFrames - progress.frame) + (progress.runsLeft ?? 0) * first.expectedFrames;
-  const renditions = plans.map((plan, i) => ({
-    quality: plan.quality,
-    percent: percentOf(progress.renditions[i]?.frames ?? 0, plan),
-    uploadedBytes: progress.renditions[i]?.uploadedBytes ?? 0,
-  }));
-  return {
-    // Not ffmpeg's own frame count, which runs ahead of what has come out by a fragment.
-    percent: renditions.reduce((sum, { percent }) => sum + percent, 0) / renditions.length,
-    fps: progress.fps,
-    speed: progress.speed,
-    etaSeconds: progress.fps > 0 ? Math.round(framesLeft / progress.fps) : null,
-    renditions,
-  };
 }

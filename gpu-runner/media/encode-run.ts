@@ -16,6 +16,7 @@ import type { Excerpt } from "./mp4/excerpt.ts";
 import { type FaststartFile, MoovOverflowError, moovReserveBytes, rewriteAsFaststart } from "./mp4/faststart.ts";
 import { createPartBuffers, type PartBuffers } from "./mp4/part-buffer.ts";
 import { type OutputSocket, openOutputSocket } from "./output-socket.ts";
+import type { Holes } from "./picture-graph.ts";
 import type { RenditionEvidence } from "./verify.ts";
 import { watchForStall } from "./watchdog.ts";
 
@@ -44,6 +45,7 @@ export type EncodeRunInput = {
   socketFolder: string;
   /** The file that maps an HDR source to BT.709. */
   hdrCube?: string | null;
+  holes?: Holes | null;
   /** Whether ffmpeg waits for the source, which gives up by itself. */
   reading: () => boolean;
   stallTimeoutMs: number;
@@ -56,6 +58,10 @@ export type RunProgress = FfmpegProgress & { renditions: { frames: number; uploa
 export type RunResult = {
   exitCode: number | null;
   stderrTail: readonly string[];
+  /** How often ffmpeg said that something of the source does not decode. */
+  decodeErrors: number;
+  /** Of each output, to keep its rate: the source shows more than that. */
+  droppedFrames: number;
   /** Whether any stream had begun: a run that failed before may be tried with another encoder. */
   streamed: boolean;
   renditions: ({ plan: RenditionPlan } & StreamEnd)[];
@@ -118,6 +124,8 @@ export async function runEncode(input: EncodeRunInput): Promise<RunResult> {
     return {
       exitCode: exit.code,
       stderrTail: exit.stderrTail,
+      decodeErrors: exit.decodeErrors,
+      droppedFrames: exit.droppedFrames / outputs.length,
       streamed: outputs.some((output) => output.socket.receivedBytes() > 0),
       renditions: outputs.map(({ plan }, i) => ({ plan, ...(ends[i] ?? BROKEN_OFF) })),
     };
@@ -152,6 +160,7 @@ function commandOf(input: EncodeRunInput, outputs: Output[]): EncodeCommand {
     targets: outputs.map((output) => output.socket.target),
     graph: input.graph ?? "cpu",
     hdrCube: input.hdrCube ?? null,
+    holes: input.holes ?? null,
   });
 }
 

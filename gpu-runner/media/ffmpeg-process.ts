@@ -6,13 +6,23 @@ import ffmpeg from "fluent-ffmpeg";
 import { tiedToUs } from "./death-tie.ts";
 import type { EncodeCommand } from "./encode-command.ts";
 
-export type FfmpegProgress = { frame: number; fps: number; outTimeSeconds: number; speed: number };
+export type FfmpegProgress = {
+  frame: number;
+  fps: number;
+  outTimeSeconds: number;
+  speed: number;
+  droppedFrames: number;
+};
 
 export type FfmpegExit = {
   /** null when killed by a signal or never started. */
   code: number | null;
   /** What it said last, without the progress lines. */
   stderrTail: string[];
+  /** Lines that told of something in the source that could not be decoded or found. */
+  decodeErrors: number;
+  /** Of all outputs together, to keep a constant rate. */
+  droppedFrames: number;
 };
 
 export type FfmpegProcess = {
@@ -23,6 +33,9 @@ export type FfmpegProcess = {
 };
 
 const STDERR_TAIL_LINES = 40;
+/** Of a decoder, or of a demuxer that lost its way and looks for the next packet. Version 7 says it in other words. */
+const DECODE_ERROR =
+  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|PES packet size mismatch/;
 
 export function startFfmpeg(
   command: EncodeCommand,
@@ -31,7 +44,12 @@ export function startFfmpeg(
 ): FfmpegProcess {
   const run = fluentCommand(command, ffmpegPath);
   const stderrTail: string[] = [];
-  const readLine = progressReader(onProgress);
+  let decodeErrors = 0;
+  let droppedFrames = 0;
+  const readLine = progressReader((progress) => {
+    droppedFrames = progress.droppedFrames;
+    onProgress(progress);
+  });
   let killed = false;
 
   const exited = new Promise<FfmpegExit>((resolve) => {
@@ -40,15 +58,16 @@ export function startFfmpeg(
     });
     run.on("stderr", (line: string) => {
       if (readLine(line) || line.trim() === "") return;
+      if (DECODE_ERROR.test(line)) decodeErrors++;
       stderrTail.push(line.slice(0, 500));
       if (stderrTail.length > STDERR_TAIL_LINES) stderrTail.shift();
     });
-    run.on("end", () => resolve({ code: 0, stderrTail }));
+    run.on("end", () => resolve({ code: 0, stderrTail, decodeErrors, droppedFrames }));
     run.on("error", (error: Error) => {
       const code = /exited with code (\d+)/.exec(error.message)?.[1];
       // With a status there is nothing to add to it: what follows it there are progress lines.
       if (stderrTail.length === 0 && code === undefined) stderrTail.push(error.message.slice(0, 500));
-      resolve({ code: code === undefined ? null : Number(code), stderrTail });
+      resolve({ code: code === undefined ? null : Number(code), stderrTail, decodeErrors, droppedFrames });
     });
   });
   run.run();
@@ -116,6 +135,7 @@ export function progressReader(onProgress: (progress: FfmpegProgress) => void): 
       // In microseconds, whatever its name says.
       outTimeSeconds: Math.max(0, number("out_time_ms") / 1_000_000),
       speed: number("speed"),
+      droppedFrames: number("drop_frames"),
     });
     block = new Map();
     return true;

@@ -20,7 +20,7 @@ const input: EncodeCommandInput = {
   targets: plans.map((plan) => `unix:/tmp/encode-x/${plan.quality}.sock`),
 };
 
-const START = `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 0.1 ${SOURCE_LIMITS.join(" ")} -noautorotate`;
+const START = `-hide_banner -nostdin -v warning -nostats -progress pipe:2 -max_error_rate 1 ${SOURCE_LIMITS.join(" ")} -noautorotate`;
 
 const rung = (i: number, rate: number, quality: string) =>
   `-map [v${i}] -map_metadata -1 -map_chapters -1 -fps_mode cfr -r 25/1 -c:v h264_nvenc -preset p5 -tune hq -profile:v high ` +

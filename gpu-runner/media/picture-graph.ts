@@ -19,13 +19,20 @@ export function pictureInput({ videoIndex }: Pick<SourceProbe, "videoIndex">): s
  */
 export const unreadInput = (source: SourceProbe) => `;${pictureInput(source)}nullsink`;
 
-/** `hdrCube` is the file of `hdr-cube.ts` for the source's transfer; asked for where the source is HDR. */
-export function filterGraph(
-  source: SourceProbe,
-  plans: readonly RenditionPlan[],
-  hdrCube: string | null = null,
-): string {
-  const shared = sharedFilters(source, plans, hdrCube);
+export type GraphTerms = {
+  /** The file of `hdr-cube.ts` for the source's transfer; asked for where the source is HDR. */
+  hdrCube?: string | null;
+  holes?: Holes | null;
+};
+
+/** Pictures of the source are damaged. Left to fill them, ffmpeg writes some twice at the end, and none beyond the last. */
+export type Holes = {
+  /** For so long the last good picture stands at the end. */
+  holdLastSeconds: number;
+};
+
+export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[], terms: GraphTerms = {}): string {
+  const shared = sharedFilters(source, plans, terms);
   const scalers = plans.map((plan) => scaleFilters(source, plan));
   if (plans.length === 1) return `${pictureInput(source)}${[...shared, ...(scalers[0] ?? [])].join(",")}[v0]`;
   const labels = plans.map((_, i) => `[s${i}]`);
@@ -36,7 +43,11 @@ export function filterGraph(
 }
 
 /** Done once, before the picture is split: fields are lines, so a picture is turned after they are gone. */
-function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[], hdrCube: string | null): string[] {
+function sharedFilters(
+  source: SourceProbe,
+  plans: readonly RenditionPlan[],
+  { hdrCube = null, holes = null }: GraphTerms,
+): string[] {
   const first = plans[0];
   const start = moveToStart(source);
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
@@ -45,9 +56,12 @@ function sharedFilters(source: SourceProbe, plans: readonly RenditionPlan[], hdr
     // swscale takes grey for full range, whatever it says; the conversion to this format copies the samples.
     ...(isGrey(source) && !isFullGrey(source) ? [`format=${source.bitDepth > 8 ? "yuv420p10le" : "yuv420p"}`] : []),
     ...(mayHaveFields(source) ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
-    ...(first?.resample ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
+    ...(first?.resample || (first && holes) ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
     ...turnFilters(source),
     ...(source.hdr === null ? gamutConversion(source, largest) : hdrConversion(source, largest, hdrCube)),
+    ...(holes && holes.holdLastSeconds > 0
+      ? [`tpad=stop_mode=clone:stop_duration=${holes.holdLastSeconds.toFixed(3)}`]
+      : []),
   ];
 }
 

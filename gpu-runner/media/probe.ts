@@ -6,12 +6,18 @@ import { choosePicture, secondsOfTag } from "../../schemas/picture-track.ts";
 import { SOURCE_LIMITS } from "./encode-command.ts";
 import { EncodeError } from "./encode-failure.ts";
 import { HEAD_BYTES, recogniseHead } from "./file-head.ts";
-import { type MeasuredSource, measureSource } from "./measure/measure.ts";
+import { type MeasuredSource, type MeasureInput, measureSource } from "./measure/measure.ts";
 import { PACKET_FIELDS } from "./measure/packet-run.ts";
 import type { LengthTrust } from "./verify.ts";
 
 export type ProbeResult =
-  | { ok: true; source: SourceProbe; length: LengthTrust }
+  | {
+      ok: true;
+      source: SourceProbe;
+      length: LengthTrust;
+      /** The rate is that of its first packets; what follows may have another. */
+      isSampled: boolean;
+    }
   | { ok: false; code: ProbeRejectionCode | "TRUNCATED" | "PROBE_TIMEOUT"; message: string };
 
 export type ProbeOptions = { ffprobePath: string; url: string; timeoutMs: number; signal: AbortSignal };
@@ -22,18 +28,36 @@ const MAX_OUTPUT_CHARS = 16 * 1024 * 1024;
 /** The first packets say whether they are encrypted, which no stream does. */
 const DESCRIBE = "-of json -show_format -show_streams -show_programs -show_packets -read_intervals %+#8".split(" ");
 
-export async function probeSource(options: ProbeOptions): Promise<ProbeResult> {
-  const described = await runFfprobe(options, DESCRIBE);
+/** Sound that begins a minute into a stream has been seen; a track that says nothing of itself is looked for so far. */
+const LOOK_FURTHER = "-analyzeduration 60M -probesize 200M".split(" ");
+
+/** `extent`: how much of a source without an index is measured. */
+export async function probeSource(
+  options: ProbeOptions,
+  extent: MeasureInput["extent"] = "sample",
+): Promise<ProbeResult> {
+  const described = await describe(options);
   if (described.timedOut) return timedOut();
   if (described.code !== 0) return await inBetterWords(options, explainFfprobe(described.stderr));
   const stated = readProbe(parseJson(described.stdout));
   if (!stated.ok && stated.code === "STILL_IMAGE") return (await asMotionJpeg(options)) ?? stated;
   if (!stated.ok && !MEASURED_ALL_THE_SAME.has(stated.code)) return await inBetterWords(options, stated);
-  const measured = await measure(options, described.stdout);
+  const measured = await measure(options, described.stdout, extent);
   if (measured?.missing) return cutOff(measured.missing);
   const reading = measured === null ? stated : readProbe(parseJson(described.stdout), measured);
   if (!reading.ok) return await inBetterWords(options, reading);
-  return { ...reading, length: lengthTrust(reading.source, described.stdout, measured) };
+  const isSampled = measured !== null && !measured.isCounted;
+  return { ...reading, length: lengthTrust(reading.source, described.stdout, measured), isSampled };
+}
+
+/** Once more where a stream declares sound that had not begun where ffprobe stopped reading. */
+async function describe(options: ProbeOptions): Promise<FfprobeRun> {
+  const first = await runFfprobe(options, DESCRIBE);
+  const output = FfprobeOutput.safeParse(parseJson(first.stdout)).data;
+  const isUnheard = output?.streams.some((stream) => stream.codec_type === "audio" && !stream.channels);
+  if (!output || !isUnheard || !STREAMS.test(output.format.format_name)) return first;
+  const further = await runFfprobe(options, [...LOOK_FURTHER, ...DESCRIBE]);
+  return further.code === 0 ? further : first;
 }
 
 /** They have no index: ffprobe takes their length from their clock's first and last value, or from their bit rate. */
@@ -65,14 +89,15 @@ async function asMotionJpeg(options: ProbeOptions): Promise<ProbeResult | null> 
   const json = parseJson(described.stdout);
   const packets = FfprobeOutput.safeParse(json).data?.packets ?? [];
   if (described.code !== 0 || packets.length < LEAST_JPEGS) return null;
-  const measured = await measure(inFormat, described.stdout);
+  const measured = await measure(inFormat, described.stdout, "sample");
   const reading = readProbe(json, measured);
-  return reading.ok ? { ...reading, length: "guessed" } : null;
+  return reading.ok ? { ...reading, length: "guessed", isSampled: false } : null;
 }
 
 async function measure(
   options: ProbeOptions & { inputFormat?: string },
   described: string,
+  extent: MeasureInput["extent"],
 ): Promise<MeasuredSource | null> {
   const output = FfprobeOutput.safeParse(parseJson(described)).data;
   const video = output && choosePicture(output)?.video;
@@ -83,6 +108,7 @@ async function measure(
   return measureSource({
     url: options.url,
     signal: options.signal,
+    extent,
     container: output.format.format_name,
     streamIndex: index,
     statedSeconds: output.format.duration ?? video.duration ?? null,

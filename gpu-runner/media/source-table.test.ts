@@ -3,13 +3,16 @@ import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Quality } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import type { SourceDamage } from "../../schemas/source-damage.ts";
 import { writeHdrCube } from "./hdr-cube-file.ts";
 import { children } from "./mp4/box.ts";
 import { hdrFilters } from "./picture-graph.ts";
 import type { AcceptedSource } from "./testing/accepted-source.ts";
+import { damagedSources } from "./testing/damaged-source.ts";
 import { lacking } from "./testing/ffmpeg-ability.ts";
 import { clip, make, qualities, useJobBench } from "./testing/job-bench.ts";
 import { oddPictureSources } from "./testing/odd-picture-source.ts";
+import { oddSoundSources } from "./testing/odd-sound-source.ts";
 import { oddTimeSources } from "./testing/odd-time-source.ts";
 import { pictureSources } from "./testing/picture-source.ts";
 import { refusedSources } from "./testing/refused-source.ts";
@@ -28,32 +31,48 @@ beforeAll(async () => {
   reference = await meansOf(card().split(" "), filter);
 });
 
-describe.each([...pictureSources, ...oddPictureSources, ...oddTimeSources, ...soundSources])(
-  "$title",
-  ({ sources }) => {
-    test.for(sources)("$name", async (source, { skip }) => {
-      const reason = await lacking(source.needs ?? []);
-      skip(reason !== null, reason ?? "");
-      const file = await makeSource(source.steps, folder());
-      const made = await make(file);
-      expect(qualities(made)).toEqual(Object.keys(source.renditions));
-      const looks = new Map<Quality, RenditionLook>();
-      for (const [quality, rendition] of made.files) looks.set(quality, await lookAt(rendition));
-      for (const [quality, look] of looks) checkTracks(source, look, source.renditions[quality] ?? "");
-      const keyframes = [...looks.values()].map(({ keyframeSeconds }) => keyframeSeconds);
-      for (const each of keyframes) expect(each).toEqual(keyframes[0]);
-      for (const rendition of made.files.values()) {
-        const boxes = children(await readFile(rendition)).map(({ type }) => type);
-        expect(boxes.filter((type) => type !== "free")).toEqual(["ftyp", "moov", "mdat"]);
-      }
-      const lowest = made.files.get("360p") ?? "";
-      const seen = await meansOf(["-i", lowest], source.combs ? "transpose" : "null");
-      checkColour(source, seen);
-      if (made.source?.hdr) checkMapped(seen, await mappedAlone(file, made.source, source.renditions["360p"] ?? ""));
-      if (source.sound) await checkSound(source.sound, lowest);
-    });
-  },
-);
+describe.each([
+  ...pictureSources,
+  ...oddPictureSources,
+  ...oddTimeSources,
+  ...soundSources,
+  ...oddSoundSources,
+  ...damagedSources,
+])("$title", ({ sources }) => {
+  test.for(sources)("$name", async (source, { skip }) => {
+    const reason = await lacking(source.needs ?? []);
+    skip(reason !== null, reason ?? "");
+    const file = await makeSource(source.steps, folder());
+    const made = await make(file);
+    expect(qualities(made)).toEqual(Object.keys(source.renditions));
+    checkDamage(source.damage ?? [], made.source?.damage ?? []);
+    const looks = new Map<Quality, RenditionLook>();
+    for (const [quality, rendition] of made.files) looks.set(quality, await lookAt(rendition));
+    for (const [quality, look] of looks) checkTracks(source, look, source.renditions[quality] ?? "");
+    const keyframes = [...looks.values()].map(({ keyframeSeconds }) => keyframeSeconds);
+    for (const each of keyframes) expect(each).toEqual(keyframes[0]);
+    for (const rendition of made.files.values()) {
+      const boxes = children(await readFile(rendition)).map(({ type }) => type);
+      expect(boxes.filter((type) => type !== "free")).toEqual(["ftyp", "moov", "mdat"]);
+    }
+    const lowest = made.files.get("360p") ?? "";
+    const seen = await meansOf(["-i", lowest], source.combs ? "transpose" : "null");
+    checkColour(source, seen);
+    if (made.source?.hdr) checkMapped(seen, await mappedAlone(file, made.source, source.renditions["360p"] ?? ""));
+    if (source.sound) await checkSound(source.sound, lowest);
+  });
+});
+
+function checkDamage(expected: readonly SourceDamage[], told: readonly SourceDamage[]): void {
+  expect(told.map(({ what }) => what)).toEqual(expected.map(({ what }) => what));
+  for (const [i, { fromSeconds, toSeconds }] of expected.entries()) {
+    const span = told[i] ?? { fromSeconds: 0, toSeconds: 0 };
+    expect(Math.abs(span.fromSeconds - fromSeconds), `from ${span.fromSeconds} to ${span.toSeconds} s`).toBeLessThan(
+      0.5,
+    );
+    expect(Math.abs(span.toSeconds - toSeconds), `from ${span.fromSeconds} to ${span.toSeconds} s`).toBeLessThan(0.5);
+  }
+}
 
 function checkTracks(source: AcceptedSource, look: RenditionLook, size: string): void {
   const { video, audio, frames, seconds } = look;
@@ -119,8 +138,15 @@ function checkMapped(seen: Means, mapped: Means): void {
 }
 
 async function checkSound(sound: NonNullable<AcceptedSource["sound"]>, file: string): Promise<void> {
-  const { startsSeconds, ...heard } = await listenTo(file, TONES);
-  expect(heard).toEqual({ left: sound.left, right: sound.right });
+  const { left, right, startsSeconds, peak, amplitudesOf } = await listenTo(file, TONES);
+  expect({ left, right }).toEqual({ left: sound.left, right: sound.right });
+  expect(peak).toBeLessThanOrEqual(1);
+  const decibels = (ratio: number) => 20 * Math.log10(ratio);
+  for (const [hertz, ...levels] of sound.levels ?? []) {
+    const found = amplitudesOf(hertz);
+    for (const [i, level] of levels.entries())
+      expect(Math.abs(decibels((found[i] ?? 0) / level)), `${hertz} Hz on side ${i}`).toBeLessThan(1);
+  }
   expect(Math.abs(startsSeconds - (sound.startsSeconds ?? 0))).toBeLessThan(0.03);
 }
 

@@ -182,7 +182,7 @@ test("a read that is called off ends at once, for the caller's own reason, and s
 
 describe("over TLS", () => {
   test("the bytes arrive, over one connection", async () => {
-    const certificate = await selfSigned();
+    const certificate = selfSigned();
     await readerOf(serve, {}, certificate);
     const distrust = trust(certificate);
     await expectRead(0, 499_999).finally(distrust);
@@ -191,7 +191,7 @@ describe("over TLS", () => {
   });
 
   test("nothing is read from a store whose certificate nobody vouches for", async () => {
-    await readerOf(serve, {}, await selfSigned());
+    await readerOf(serve, {}, selfSigned());
     await expect(reader.read(0, 99, never)).rejects.toMatchObject({
       code: "WASABI_UNAVAILABLE",
       message: "The original could not be read: the connection failed.",

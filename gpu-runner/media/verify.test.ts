@@ -5,6 +5,7 @@ import { evidence } from "./testing/encode-evidence.ts";
 import {
   type LengthTrust,
   missingFramesAllowed,
+  missingSound,
   type RenditionEvidence,
   statedSoundSeconds,
   verifyEncode,
@@ -37,10 +38,10 @@ const verify = (
   exitCode: number | null,
   frames: number | null,
   stderrTail: string[] = [],
-  { delaySeconds = 0, length = "known" as LengthTrust } = {},
+  { delaySeconds = 0, length = "known" as LengthTrust, damaged = false } = {},
 ) => {
   const made = frames === null ? null : { ...whole, frames, pictureSeconds: frames / 24 };
-  return verifyEncode(evidence(plan, made, { exitCode, stderrTail, delaySeconds, length }));
+  return verifyEncode(evidence(plan, made, { exitCode, stderrTail, delaySeconds, length, damaged }));
 };
 
 test("two frames or half a per cent may be missing", () => {
@@ -73,13 +74,13 @@ test("what lies before the first frame is not missed", () => {
 test("what cannot be decoded is the source's fault", () => {
   const undecodable = { code: "INVALID_MEDIA", retryable: false };
   const decodeError = "Error while decoding stream #0:0: Invalid data found when processing input";
-  expect(verify(69, null)).toMatchObject(undecodable);
   expect(verify(1, null, ["Cannot determine format of input stream 0:0 after EOF", "noise"])).toMatchObject(
     undecodable,
   );
   expect(verify(0, null, [decodeError])).toMatchObject(undecodable);
   expect(verify(0, 1000, [decodeError])).toBeNull();
   expect(verify(0, 500, [decodeError])).toMatchObject({ code: "TRUNCATED" });
+  expect(verify(0, 500, [decodeError], { damaged: true })).toBeNull();
   expect(verify(1, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
   expect(verify(null, null, [decodeError])).toMatchObject({ code: "ENCODER_FAILED" });
 });
@@ -95,15 +96,15 @@ test("frames that are all there must last as long as they should", () => {
   expect(lasting(41)).toMatchObject({ code: "OUTPUT_INCOMPLETE" });
 });
 
-test("sound may end two seconds or two per cent before the source says, and must be there where it says so", () => {
+test("sound may end two seconds or two per cent before the source says; what is missing beyond that is told", () => {
   const ending = (
     soundEndSeconds: number | null,
     soundSeconds: number | null,
     audioBitrateBps: number | null = 128_000,
-  ) => verifyEncode(evidence({ ...plan, audioBitrateBps }, { ...whole, soundEndSeconds }, { soundSeconds }));
+  ) => missingSound(evidence({ ...plan, audioBitrateBps }, { ...whole, soundEndSeconds }, { soundSeconds }));
   expect([41.6, 39.7, 60].map((end) => ending(end, 41.6))).toEqual([null, null, null]);
-  expect(ending(39.5, 41.6)?.message).toBe("The 360p rendition's sound ends after 39.5 of 41.6 seconds.");
-  expect(ending(null, 41.6)).toMatchObject({ code: "OUTPUT_INCOMPLETE", retryable: true });
+  expect(ending(39.5, 41.6)).toEqual({ what: "sound", fromSeconds: 39.5, toSeconds: 41.6 });
+  expect(ending(null, 41.6)).toEqual({ what: "sound", fromSeconds: 0, toSeconds: 41.6 });
   expect(ending(3530, 3600)).toBeNull();
   expect(ending(3520, 3600)).not.toBeNull();
   // Nothing is known, nothing is wanted, or there is next to nothing.
@@ -112,7 +113,7 @@ test("sound may end two seconds or two per cent before the source says, and must
 
 test("by a clock that jumped, sound is due for as long as the picture", () => {
   const ending = (soundEndSeconds: number) =>
-    verifyEncode(
+    missingSound(
       evidence(
         { ...plan, audioBitrateBps: 128_000 },
         { ...whole, soundEndSeconds },
@@ -120,7 +121,7 @@ test("by a clock that jumped, sound is due for as long as the picture", () => {
       ),
     );
   expect(ending(41.6)).toBeNull();
-  expect(ending(20)).toMatchObject({ code: "OUTPUT_INCOMPLETE" });
+  expect(ending(20)).toMatchObject({ what: "sound", fromSeconds: 20 });
 });
 
 test("how long the sound is, is known only where every track that can be decoded says so", () => {

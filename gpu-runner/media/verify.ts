@@ -1,6 +1,7 @@
 /** Decides whether an encode is whole. ffmpeg's exit status alone proves nothing. Pure. */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
 import type { SourceProbe } from "../../schemas/media-probe.ts";
+import type { SourceDamage } from "../../schemas/source-damage.ts";
 import type { EncodeFailure } from "./encode-failure.ts";
 
 export type EncodeEvidence = {
@@ -10,6 +11,8 @@ export type EncodeEvidence = {
   /** How much of the picture's stated length may lie before its first frame: some containers state when it ends. */
   delaySeconds: number;
   length: LengthTrust;
+  /** Some of it does not decode, which is told: then frames may end early. */
+  damaged: boolean;
   /** How long the sound that was encoded is, where the source says so. */
   soundSeconds: number | null;
   renditions: readonly {
@@ -58,12 +61,33 @@ export function missingSoundAllowed(statedSeconds: number): number {
   return Math.max(2, statedSeconds * 0.02);
 }
 
+export const UNDECODABLE: EncodeFailure = {
+  code: "INVALID_MEDIA",
+  message: "Next to nothing of the file can be decoded: it is damaged, or its media was never written.",
+  retryable: false,
+};
+
+/**
+ * Where the sound should go on and does not, though ffmpeg ended well and all of the source was delivered: the source states
+ * more than it has. null where it is as long as it should be.
+ */
+export function missingSound({ renditions, soundSeconds, length }: EncodeEvidence): SourceDamage | null {
+  if (soundSeconds === null) return null;
+  for (const { plan, made } of renditions) {
+    if (plan.audioBitrateBps === null || made === null) continue;
+    const ends = made.soundEndSeconds ?? 0;
+    // By a clock that may jump, sound is due for as long as there is a picture.
+    const dueSeconds = length === "guessed" ? Math.min(soundSeconds, made.pictureSeconds) : soundSeconds;
+    if (ends < dueSeconds - missingSoundAllowed(dueSeconds)) {
+      return { fromSeconds: Math.round(ends * 1000) / 1000, toSeconds: dueSeconds, what: "sound" };
+    }
+  }
+  return null;
+}
+
 /** null when every rendition is whole. */
 export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
-  if (isUndecodable(evidence)) {
-    const message = "Too much of the file cannot be decoded: it is damaged, or parts of it were never written.";
-    return { code: "INVALID_MEDIA", message, retryable: false };
-  }
+  if (isUndecodable(evidence)) return UNDECODABLE;
   if (evidence.exitCode !== 0) {
     return { code: "ENCODER_FAILED", message: encoderMessage(evidence), retryable: true };
   }
@@ -74,15 +98,13 @@ export function verifyEncode(evidence: EncodeEvidence): EncodeFailure | null {
   return null;
 }
 
-/** What ffmpeg ends with where more packets than `-max_error_rate` allows cannot be decoded. */
-const ERROR_RATE_EXIT = 69;
 const NO_PICTURE = /^Cannot determine format of input .* after EOF/;
 const DECODE_ERROR = /^Error while decoding stream #0:|Error submitting packet to decoder/;
 
 /** The source's fault, whoever encodes it: no runner may be judged by it. */
 function isUndecodable({ exitCode, stderrTail, renditions }: EncodeEvidence): boolean {
   if (exitCode === null) return false;
-  if (exitCode !== 0) return exitCode === ERROR_RATE_EXIT || stderrTail.some((line) => NO_PICTURE.test(line));
+  if (exitCode !== 0) return stderrTail.some((line) => NO_PICTURE.test(line));
   const nothingCame = renditions.length > 0 && renditions.every(({ made }) => made === null);
   return nothingCame && decodeErrorIn(stderrTail) !== null;
 }
@@ -99,13 +121,13 @@ function brokenOff({ quality }: RenditionPlan): EncodeFailure {
 
 function verifyRendition(
   plan: RenditionPlan,
-  { frames, pictureSeconds, soundEndSeconds, decodeTrouble }: RenditionEvidence,
-  { delaySeconds, soundSeconds, length }: EncodeEvidence,
+  { frames, pictureSeconds, decodeTrouble }: RenditionEvidence,
+  { delaySeconds, length, damaged }: EncodeEvidence,
 ): EncodeFailure | null {
   const { quality, fps, expectedFrames } = plan;
   const framesSeconds = (frames * fps.den) / fps.num;
   const delayFrames = Math.ceil((delaySeconds * fps.num) / fps.den);
-  if (frames < leastFrames(expectedFrames, delayFrames, length)) {
+  if (!damaged && frames < leastFrames(expectedFrames, delayFrames, length)) {
     const message =
       `Only ${frames} of ${expectedFrames} frames could be decoded: the original is cut off or damaged after ` +
       `${framesSeconds.toFixed(1)} seconds.`;
@@ -117,15 +139,6 @@ function verifyRendition(
       `The ${quality} rendition's ${frames} frames last ${pictureSeconds.toFixed(2)} seconds, ` +
       `not ${framesSeconds.toFixed(2)}.`;
     return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
-  }
-  if (plan.audioBitrateBps !== null && soundSeconds !== null) {
-    const ends = soundEndSeconds ?? 0;
-    // By a clock that may jump, sound is due for as long as there is a picture.
-    const dueSeconds = length === "guessed" ? Math.min(soundSeconds, pictureSeconds) : soundSeconds;
-    if (ends < dueSeconds - missingSoundAllowed(dueSeconds)) {
-      const message = `The ${quality} rendition's sound ends after ${ends.toFixed(1)} of ${dueSeconds.toFixed(1)} seconds.`;
-      return { code: "OUTPUT_INCOMPLETE", message, retryable: true };
-    }
   }
   if (decodeTrouble === null) return null;
   return { code: "ENCODER_FAILED", message: `The ${quality} rendition is damaged: ${decodeTrouble}.`, retryable: true };

@@ -95,6 +95,7 @@ export const Asset = z.object({
       fps: z.number(),
       videoCodec: z.string(),
       audio: z.array(z.looseObject({})),
+      damage: z.array(z.object({ fromSeconds: z.number(), toSeconds: z.number(), what: z.string() })).optional(),
       rotation: z.int(),
     })
     .nullable(),

@@ -57,6 +57,7 @@ beforeAll(async () => {
   await send("tiny", await clips.clip({ width: 320, height: 180, seconds: 2 }));
   await send("odd name", small, { fileName: oddName });
   await send("long name", small, { fileName: longName });
+  await send("damaged", await clips.write("damaged.mp4", withHole(await readFile(small))));
   await send("elsewhere", small, { key: "incoming/card 7/A001 + B.mov" });
 
   files = createServer((request, response) => void serveSmall(request.headers.range, response));
@@ -99,6 +100,13 @@ async function serveSmall(range: string | undefined, response: import("node:http
   createReadStream(small, { start, end }).pipe(response);
 }
 
+/** Zeros in the middle of its media, as on a bad card. */
+function withHole(movie: Buffer): Buffer {
+  const mdat = movie.indexOf("mdat") + 4;
+  const bytes = movie.readUInt32BE(mdat - 8);
+  return Buffer.from(movie).fill(0, mdat + Math.floor(bytes * 0.4), mdat + Math.floor(bytes * 0.6));
+}
+
 function uploadOf(name: string): Upload {
   const upload = uploads.get(name);
   if (upload === undefined) throw new Error(`${name} was not uploaded`);
@@ -116,6 +124,18 @@ async function renditionOf(asset: Asset, quality: string): Promise<MediaFacts> {
 
 const sizesOf = ({ renditions }: Asset) =>
   renditions.map(({ quality, width, height }) => `${quality} ${width}x${height}`).sort();
+
+test("footage that is damaged in the middle is distributed, and its damage told", async () => {
+  const asset = await distributed("damaged");
+  expect(asset.problem).toMatchObject({ step: "source", code: "SOURCE_DAMAGED", retryable: false });
+  expect(asset.problem?.message).toMatch(/^The original is damaged: \d+\.\d s of picture/);
+  const [first] = asset.source?.damage ?? [];
+  expect(first).toMatchObject({ what: "picture" });
+  expect(first?.fromSeconds).toBeGreaterThan(0.3);
+  expect(first?.toSeconds).toBeLessThan(2);
+  const rendition = await renditionOf(asset, "360p");
+  expect(rendition.video.frames).toBe((await probeMedia(small)).video.frames);
+});
 
 test("a text file with a film's name fails as INVALID_MEDIA at the first try", async () => {
   const { fileId } = uploadOf("text");

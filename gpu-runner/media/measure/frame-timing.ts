@@ -137,8 +137,10 @@ function fitsTogether(runs: readonly Float64Array[], interval: number, slack: nu
 }
 
 function nearestWhole(rate: number, doubt: number): Rational {
-  const named = [...BROADCAST, ...WHOLE].find((each) => Math.abs(rateOf(each) / rate - 1) <= Math.max(doubt, 0.005));
-  return named ?? reduce(Math.max(1, Math.round(rate * 1000)), 1000);
+  const off = (named: Rational) => Math.abs(rateOf(named) / rate - 1);
+  const [nearest] = [...BROADCAST, ...WHOLE].toSorted((a, b) => off(a) - off(b));
+  if (nearest !== undefined && off(nearest) <= Math.max(doubt, 0.005)) return nearest;
+  return reduce(Math.max(1, Math.round(rate * 1000)), 1000);
 }
 
 function reduce(num: number, den: number): Rational {

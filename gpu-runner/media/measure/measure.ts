@@ -18,6 +18,8 @@ export type MeasuredSource = PictureMeasure & {
 
 export type MeasureInput = {
   url: string;
+  /** Of a source without an index: its first packets and some later ones, or all that can be read in the time for a probe. */
+  extent: "sample" | "whole";
   container: string;
   /** The picture's place among all streams. */
   streamIndex: number;
@@ -34,6 +36,7 @@ export type MeasureInput = {
 /** Two seconds at 30 fps, which tell 29.97 from 30 by clocks of a millisecond. */
 const FIRST_PACKETS = 96;
 const LATER_PACKETS = 32;
+const ALL_PACKETS = 100_000_000;
 /** Frames of editing formats are megabytes each, and their containers state one rate for all. */
 const FIXED_RATE = /^(mxf|mxf_opatom|gxf|dv|lxf)\b/;
 const FIXED_RATE_PACKETS = 16;
@@ -71,8 +74,9 @@ function byIndex({ runs, tickSeconds }: MovieTrack, { statedRates }: MeasureInpu
 }
 
 async function byPackets(source: SourceBytes, input: MeasureInput): Promise<Omit<MeasuredSource, "missing">> {
-  const { container, statedSeconds, statedRates, tickSeconds } = input;
-  const count = FIXED_RATE.test(container) ? FIXED_RATE_PACKETS : FIRST_PACKETS;
+  const { container, extent, statedSeconds, statedRates, tickSeconds } = input;
+  const sample = FIXED_RATE.test(container) ? FIXED_RATE_PACKETS : FIRST_PACKETS;
+  const count = extent === "whole" ? ALL_PACKETS : sample;
   const first = packetsOf(await input.readPackets(`%+#${count}`));
   const isWhole = first.length < count;
   const later =

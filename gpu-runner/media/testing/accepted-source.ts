@@ -1,5 +1,6 @@
 /** What is known of a source that becomes renditions: how it is made, and what must come out. */
 import type { Quality } from "../../../schemas/ladder.ts";
+import type { SourceDamage } from "../../../schemas/source-damage.ts";
 import type { Need } from "./ffmpeg-ability.ts";
 import type { Step } from "./source-file.ts";
 
@@ -10,6 +11,8 @@ export type Sound = {
   left: readonly number[];
   right: readonly number[];
   startsSeconds?: number;
+  /** How loud a tone that is heard on both sides is there, of full scale; within a decibel. */
+  levels?: readonly (readonly [hertz: number, left: number, right: number])[];
 };
 
 export type AcceptedSource = {
@@ -29,6 +32,8 @@ export type AcceptedSource = {
   colour?: "tone-mapped" | "grey" | "unchecked";
   /** Combs that were turned with the picture would stand upright. */
   combs?: "upright";
+  /** What must be told of it, within half a second. */
+  damage?: readonly SourceDamage[];
   /** Becomes a sentence of the report. */
   note?: string;
 };

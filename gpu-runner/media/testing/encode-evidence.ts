@@ -7,6 +7,6 @@ export function evidence(
   made: RenditionEvidence | null,
   changes: Partial<Omit<EncodeEvidence, "renditions">> = {},
 ): EncodeEvidence {
-  const endedWell = { exitCode: 0, stderrTail: [], delaySeconds: 0, length: "known", soundSeconds: null } as const;
-  return { ...endedWell, ...changes, renditions: [{ plan, made }] };
+  const endedWell = { exitCode: 0, stderrTail: [], delaySeconds: 0, soundSeconds: null } as const;
+  return { ...endedWell, length: "known", damaged: false, ...changes, renditions: [{ plan, made }] };
 }

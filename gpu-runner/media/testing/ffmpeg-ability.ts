@@ -16,6 +16,7 @@ type Trial = {
   otherwise: string;
 };
 
+const AMBISONIC = "-f lavfi -i aevalsrc=0.1|0.1|0|0:s=48000:d=1";
 const picture = "-f lavfi -i testsrc2=s=720x576:r=25:d=1";
 const trials = {
   "transport-streams": {
@@ -33,6 +34,16 @@ const trials = {
     // The encoder's first packet lies before the sound begins.
     isRight: (streams) => streams.includes("start_time=-0."),
     otherwise: "this ffprobe passes over the edit list of a fragmented movie",
+  },
+  "comment-flag": {
+    ...{ clip: `${STEREO} ${AAC} -disposition:a:0 comment`, name: "clip.mkv" },
+    isRight: (streams) => streams.includes("disposition:comment=1"),
+    otherwise: "this ffmpeg marks no commentary in Matroska",
+  },
+  ambisonics: {
+    ...{ clip: `${AMBISONIC} -c:a libopus -mapping_family 2`, name: "clip.mkv" },
+    isRight: (streams) => streams.includes("channel_layout=ambisonic"),
+    otherwise: "this ffmpeg makes no ambisonics",
   },
 } satisfies Record<string, Trial>;
 
@@ -56,7 +67,12 @@ async function passes({ clip, name, isRight }: Trial): Promise<boolean> {
   try {
     const file = join(folder.path, name);
     await runFfmpeg([...clip.split(" "), file]);
-    const entries = ["-show_entries", "stream=codec_type,avg_frame_rate,start_time", "-of", "compact"];
+    const entries = [
+      "-show_entries",
+      "stream=codec_type,avg_frame_rate,start_time,channel_layout:stream_disposition=comment",
+      "-of",
+      "compact",
+    ];
     const probed = exec("ffprobe", ["-v", "error", ...entries, file]);
     return await probed.then(
       ({ stdout }) => isRight(stdout),

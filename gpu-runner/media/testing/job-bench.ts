@@ -8,7 +8,8 @@ import { defaultLadder, type LadderPolicy, type Quality } from "../../../schemas
 import type { SourceProbe } from "../../../schemas/media-probe.ts";
 import { planLadder } from "../../../schemas/plan-ladder.ts";
 import { type Binaries, findBinaries } from "../binaries.ts";
-import { type EncodeJobOptions, type EncodeOutcome, type EncodeProgress, encodeJob } from "../encode-job.ts";
+import { type EncodeJobOptions, type EncodeOutcome, encodeJob } from "../encode-job.ts";
+import type { EncodeProgress } from "../encode-progress.ts";
 import { children, concat } from "../mp4/box.ts";
 import { decodedFrames, makeTestFolder, probeJson } from "./ffmpeg-clip.ts";
 import { type OriginFaults, startOrigin } from "./origin-server.ts";
@@ -111,6 +112,9 @@ export async function make(file: string, { faults, policy = defaultLadder, ...ex
     encoder: { kind: "x264", dialect: binaries.dialect, reason: "test" },
     binaries,
     onProbe: (source) => {
+      made.source = source;
+    },
+    onDamage: async (source) => {
       made.source = source;
     },
     onProgress: (progress) => made.progress.push(progress),

@@ -57,9 +57,26 @@ const rates: readonly AcceptedSource[] = [
     steps: [`${at("30")} {whole.mkv}`, { from: "whole.mkv", to: "a.mkv", edit: withoutDefaultDuration }],
     ...THIRTY,
   },
+  {
+    name: "A transport stream that begins at 25 fps and goes on at 50",
+    steps: [`${rising(50, 5)} ${bt709()} ${X264} -vsync passthrough {a.ts}`],
+    needs: ["transport-streams"],
+    ...{ ...MUTE, fps: "50/1", frames: 400 },
+    note: "Encoded once more, by the higher rate: no frame is left out.",
+  },
+  {
+    name: "A live WebM that begins at 15 fps and goes on at 30",
+    steps: [`${rising(30, 7)} ${bt709()} -vsync passthrough -c:v libvpx -b:v 4M -live 1 {a.webm}`],
+    ...{ ...MUTE, fps: "30/1", frames: 240 },
+  },
   { name: "12 fps in MP4", steps: [`${at("12")} {a.mp4}`], ...MUTE, fps: "12/1", frames: 24 },
   { name: "59.94 fps in Matroska", steps: [`${at("60000/1001")} {a.mkv}`], ...MUTE, fps: "60000/1001", frames: 120 },
 ];
+
+/** Eight seconds, of which the first have every other frame. */
+function rising(fps: number, slowSeconds: number): string {
+  return `-f lavfi -i testsrc2=s=640x360:r=${fps}:d=8,format=gbrp,select='lt(mod(n\\,2)\\,1)+gte(t\\,${slowSeconds})'`;
+}
 
 /** DefaultDuration (23 E3 83) becomes an element that readers skip (Void would be EC). */
 function withoutDefaultDuration(bytes: Buffer): Buffer {

@@ -84,7 +84,29 @@ export async function meansOf(input: readonly string[], filter = "null"): Promis
   };
 }
 
-export type Heard = { left: number[]; right: number[]; startsSeconds: number };
+export type Heard = {
+  left: number[];
+  right: number[];
+  startsSeconds: number;
+  /** Of full scale, over all of the sound. */
+  peak: number;
+  /** Of full scale, left and right. */
+  amplitudesOf: (hertz: number) => [left: number, right: number];
+};
+
+/** When each click of a mono sound begins: none within half a second of the one before. */
+export async function clicksOf(file: string): Promise<number[]> {
+  const decode = `-map 0:a:0 -ac 1 -ar ${RATE_HZ} -f f32le -`.split(" ");
+  const options = { encoding: "buffer", maxBuffer: 64 * 1024 * 1024 } as const;
+  const { stdout } = await exec("ffmpeg", ["-v", "error", "-i", file, ...decode], options);
+  const samples = new Float32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength));
+  const clicks: number[] = [];
+  for (const [i, value] of samples.entries()) {
+    const at = i / RATE_HZ;
+    if (Math.abs(value) > 0.15 && at > (clicks.at(-1) ?? Number.NEGATIVE_INFINITY) + 0.5) clicks.push(at);
+  }
+  return clicks;
+}
 
 /** Throws on a tone that is neither clearly there nor clearly absent. */
 export async function listenTo(file: string, hertz: readonly number[]): Promise<Heard> {
@@ -95,20 +117,28 @@ export async function listenTo(file: string, hertz: readonly number[]): Promise<
   const side = (index: number) => all.filter((_, i) => i % 2 === index);
   const [left, right] = [side(0), side(1)];
   const first = left.findIndex((value, i) => Math.abs(value) + Math.abs(right[i] ?? 0) > 0.05);
-  return { left: tonesIn(left, first, hertz), right: tonesIn(right, first, hertz), startsSeconds: first / RATE_HZ };
-}
-
-function tonesIn(samples: Float32Array, first: number, hertz: readonly number[]): number[] {
   // After the tone's onset, and less than the shortest sound.
   const from = Math.max(0, first) + 4_800;
-  const heard = samples.subarray(from, from + 16_000);
-  return hertz.filter((each) => {
-    const amplitude = amplitudeAt(heard, each);
+  const sides = [left, right].map((samples) => samples.subarray(from, from + 16_000));
+  const amplitudesOf = (each: number) => sides.map((samples) => amplitudeAt(samples, each)) as [number, number];
+  const tones = hertz.map((each) => [each, ...amplitudesOf(each)] as const);
+  return {
+    left: heardOf(tones.map(([each, amplitude]) => [each, amplitude])),
+    right: heardOf(tones.map(([each, , amplitude]) => [each, amplitude])),
+    startsSeconds: first / RATE_HZ,
+    peak: all.reduce((most, value) => Math.max(most, Math.abs(value)), 0),
+    amplitudesOf,
+  };
+}
+
+function heardOf(tones: readonly (readonly [hertz: number, amplitude: number])[]): number[] {
+  const heard = tones.filter(([each, amplitude]) => {
     if (amplitude > SILENT_AMPLITUDE && amplitude < HEARD_AMPLITUDE) {
       throw new Error(`${each} Hz is neither heard nor absent: ${amplitude.toFixed(4)}`);
     }
     return amplitude >= HEARD_AMPLITUDE;
   });
+  return heard.map(([each]) => each);
 }
 
 function amplitudeAt(samples: Float32Array, hertz: number): number {

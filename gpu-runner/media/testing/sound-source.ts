@@ -11,7 +11,7 @@ const OUT = { renditions: { "360p": "640x360" }, fps: "25/1", frames: 50 } as co
 const PICTURE = `${bt709()} ${X264}`;
 const MONO = TONES.map((hertz) => tones([hertz], "mono"));
 const [FIRST, SECOND, THIRD, FOURTH] = MONO;
-const both = (is: string, ...heard: number[]): Sound => ({ is, left: heard, right: heard });
+export const both = (is: string, ...heard: number[]): Sound => ({ is, left: heard, right: heard });
 
 const sounds: readonly AcceptedSource[] = [
   { name: "No sound", steps: [`${card()} ${PICTURE} {a.mp4}`], ...OUT, sound: null },
@@ -19,7 +19,7 @@ const sounds: readonly AcceptedSource[] = [
     name: "One mono track",
     steps: [`${card()} ${FIRST} ${PICTURE} ${AAC} {a.mp4}`],
     ...OUT,
-    sound: both("on both sides", LEFT_HERTZ),
+    sound: { ...both("on both sides, at its own level", LEFT_HERTZ), levels: [[LEFT_HERTZ, 0.2, 0.2]] },
   },
   {
     name: "5.1",
@@ -28,7 +28,8 @@ const sounds: readonly AcceptedSource[] = [
     ],
     ...OUT,
     sound: {
-      is: "mixed to stereo, centre on both sides",
+      is: "mixed to stereo, centre on both sides, 3 dB lower",
+      levels: [[2000, 0.141, 0.141]],
       left: [LEFT_HERTZ, 2000, 3000],
       right: [RIGHT_HERTZ, 2000, 4000],
     },
@@ -84,11 +85,11 @@ const sounds: readonly AcceptedSource[] = [
   {
     name: "One track of twelve channels",
     steps: [
-      `${card()} -f lavfi -i aevalsrc=${Array.from({ length: 12 }, (_, i) => (i === 11 ? "0.4*sin(440*2*PI*t)" : "0")).join("|")}:s=48000:d=2 ` +
+      `${card()} -f lavfi -i aevalsrc=${Array.from({ length: 12 }, (_, i) => (i === 11 ? "0.2*sin(440*2*PI*t)" : i === 0 ? "0.2*sin(1100*2*PI*t)" : "0")).join("|")}:s=48000:d=2 ` +
         `${PICTURE} -c:a pcm_s16le {a.mkv}`,
     ],
     ...OUT,
-    sound: { is: "odd ones left, even ones right", left: [], right: [LEFT_HERTZ] },
+    sound: { is: "odd ones left, even ones right", left: [RIGHT_HERTZ], right: [LEFT_HERTZ] },
   },
   {
     name: "A first track in an unknown codec",
