@@ -117,11 +117,15 @@ describe("the filter graph", () => {
 
   test("takes grey as luma, in the range that is stated or usual", () => {
     const grey = { pixelFormat: "gray", bitDepth: 8 };
-    expect(graphOf({ ...grey, videoCodec: "hevc" })).toMatch(/\]format=yuv420p,scale=.*:in_range=limited:/);
+    expect(graphOf({ ...grey, videoCodec: "hevc" })).toMatch(
+      /\]scale=in_range=full:out_range=full,format=yuv420p,scale=.*:in_range=limited:/,
+    );
     expect(graphOf({ ...grey, videoCodec: "hevc", fullRange: true })).toContain(":in_range=full:");
     expect(graphOf({ ...grey, videoCodec: "ffv1" })).toContain(":in_range=full:");
     expect(graphOf({ ...grey, videoCodec: "ffv1", colorRange: "tv" })).toContain(":in_range=limited:");
-    expect(graphOf({ videoCodec: "hevc", pixelFormat: "gray10le", bitDepth: 10 })).toContain("]format=yuv420p10le,");
+    expect(graphOf({ videoCodec: "hevc", pixelFormat: "gray10le", bitDepth: 10 })).toContain(
+      "]scale=in_range=full:out_range=full,format=yuv420p10le,",
+    );
   });
 
   test("begins with a picture that comes a frame or a sound encoder's priming after the sound", () => {

@@ -4,6 +4,7 @@ import { findBinaries } from "./binaries.ts";
 import { countDecodedFrames, runFfmpeg } from "./testing/ffmpeg-clip.ts";
 import { clip, FAST, inspect, make, qualities, SMALL_LADDER, SOUND, useJobBench, video } from "./testing/job-bench.ts";
 import { clicksOf } from "./testing/rendition-look.ts";
+import { turned } from "./testing/source-file.ts";
 
 useJobBench();
 
@@ -45,7 +46,7 @@ describe("sources", () => {
 
   test("a portrait clip, turned by its metadata, comes out upright", async () => {
     await runFfmpeg([...video("640x480"), ...FAST, clip("flat.mp4")]);
-    await runFfmpeg(["-i", clip("flat.mp4"), "-c", "copy", "-metadata:s:v:0", "rotate=90", clip("turned.mp4")]);
+    await writeFile(clip("turned.mp4"), turned(90)(await readFile(clip("flat.mp4"))));
     const made = await make(clip("turned.mp4"));
     expect(made.source).toMatchObject({ width: 480, height: 640 });
     expect([90, 270]).toContain(made.source?.rotation);
@@ -111,9 +112,10 @@ describe("sources", () => {
   );
 
   test("HDR is mapped to what a browser shows", async () => {
+    const stated = "range=tv:color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc";
     const tags = "-color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv".split(" ");
     const codec = ["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le"];
-    await runFfmpeg([...video("640x360", 1), ...codec, ...tags, clip("hdr.mp4")]);
+    await runFfmpeg([...video("640x360", 1), "-vf", `setparams=${stated}`, ...codec, ...tags, clip("hdr.mp4")]);
     const made = await make(clip("hdr.mp4"));
     expect(made.source).toMatchObject({ hdr: "pq", bitDepth: 10 });
     expect(await inspect(made, "360p")).toMatchObject({ colour: "bt709", frames: 24 });

@@ -53,8 +53,7 @@ function sharedFilters(
   const largest = plans.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
   return [
     ...(start === null ? [] : [start]),
-    // swscale takes grey for full range, whatever it says; the conversion to this format copies the samples.
-    ...(isGrey(source) && !isFullGrey(source) ? [`format=${source.bitDepth > 8 ? "yuv420p10le" : "yuv420p"}`] : []),
+    ...(isGrey(source) && !isFullGrey(source) ? greyAsLuma(source) : []),
     ...(mayHaveFields(source) ? ["bwdif=mode=send_frame:parity=auto:deint=interlaced"] : []),
     ...(first?.resample || (first && holes) ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
     ...turnFilters(source),
@@ -63,6 +62,11 @@ function sharedFilters(
       ? [`tpad=stop_mode=clone:stop_duration=${holes.holdLastSeconds.toFixed(3)}`]
       : []),
   ];
+}
+
+/** swscale takes grey for full range, whatever it says. As if both were full, the samples are copied. */
+function greyAsLuma({ bitDepth }: SourceProbe): string[] {
+  return ["scale=in_range=full:out_range=full", `format=${bitDepth > 8 ? "yuv420p10le" : "yuv420p"}`];
 }
 
 /** Codecs whose every frame says for itself whether it is made of fields. */

@@ -54,7 +54,10 @@ export async function probeSource(
 async function describe(options: ProbeOptions): Promise<FfprobeRun> {
   const first = await runFfprobe(options, DESCRIBE);
   const output = FfprobeOutput.safeParse(parseJson(first.stdout)).data;
-  const isUnheard = output?.streams.some((stream) => stream.codec_type === "audio" && !stream.channels);
+  const isUnheard = output?.streams.some(
+    ({ codec_type: type, channels, sample_fmt: format }) =>
+      type === "audio" && (!channels || (format ?? "unknown") === "unknown"),
+  );
   if (!output || !isUnheard || !STREAMS.test(output.format.format_name)) return first;
   const further = await runFfprobe(options, [...LOOK_FURTHER, ...DESCRIBE]);
   return further.code === 0 ? further : first;

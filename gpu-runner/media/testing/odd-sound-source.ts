@@ -149,6 +149,15 @@ const choices: readonly AcceptedSource[] = [
     ...{ ...OUT, frames: 325 },
     sound: { ...PLAIN_SOUND, is: "stereo, in its time", startsSeconds: 12 },
   },
+  {
+    name: "Sound that begins after ten megabytes of Flash Video",
+    steps: [
+      `${card({ seconds: 13 })} -itsoffset 12 ${tones([LEFT_HERTZ, RIGHT_HERTZ], "stereo", 1)} -map 0 -map 1 ${bt709()} ` +
+        `-c:v libx264 -preset ultrafast -b:v 8M -minrate 8M -maxrate 8M -bufsize 1M -x264-params nal-hrd=cbr ${AAC} {a.flv}`,
+    ],
+    ...{ ...OUT, frames: 325 },
+    sound: { ...PLAIN_SOUND, is: "stereo, in its time", startsSeconds: 12 },
+  },
 ];
 
 export const oddSoundSources: readonly SourceGroup<AcceptedSource>[] = [
