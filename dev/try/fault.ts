@@ -10,11 +10,13 @@ const QUIET_DB = -55;
 const FULL_SCALE_DB = 0.5;
 const LEAST_SSIM = 0.85;
 
-export function faultsOf({ plans }: Pick<Trial, "plans">, comparison: Comparison): Fault[] {
+export function faultsOf({ plans, source }: Pick<Trial, "plans" | "source">, comparison: Comparison): Fault[] {
   const { frames, rate, lag, pictures } = comparison;
   const faults: Fault[] = [];
   const add = (what: string, why: string) => faults.push({ what, why });
   const kept = plans[0] !== undefined && (rate.medianFps ?? 0) <= (plans[0].fps.num / plans[0].fps.den) * 1.02;
+  // Over a hole the last good picture is repeated.
+  if (source?.damage !== undefined) return [];
   if (rate.constant && kept && (frames.missing > 0 || frames.repeated !== rate.gapFrames)) {
     add("frames", `${frames.in} in, ${frames.out} out: ${frames.missing} not shown, ${frames.repeated} repeated`);
   } else if (kept && frames.missing > frames.in * 0.01) add("frames", `${frames.missing} of ${frames.in} not shown`);

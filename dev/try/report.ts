@@ -60,6 +60,9 @@ function sourceLines(source: SourceProbe, comparison: Comparison | null): string
       row(`sound ${n + 1}`, [codec, `${channels} ch`, layout ?? "discrete", language ?? ""].join(" ").trimEnd()),
     ),
     row("heard", soundRule(source)),
+    ...(source.damage ?? []).map(({ what, fromSeconds, toSeconds }) =>
+      row("damage", `${what} from ${fromSeconds.toFixed(2)} to ${toSeconds.toFixed(2)} s`),
+    ),
     ...otherFields(source),
   ];
 }
@@ -75,7 +78,7 @@ function soundRule(source: SourceProbe): string {
 const SHOWN = new Set(
   (
     "container durationSeconds videoDurationSeconds width height codedWidth codedHeight sar rotation fps vfr videoCodec " +
-    "pixelFormat bitDepth interlaced hdr colorMatrix colorPrimaries colorTransfer fullRange audio timecode"
+    "pixelFormat bitDepth interlaced hdr colorMatrix colorPrimaries colorTransfer fullRange audio damage timecode"
   ).split(" "),
 );
 

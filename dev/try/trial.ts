@@ -48,6 +48,9 @@ export async function runTrial(trial: Trial, options: TrialOptions): Promise<voi
       onProbe: (source) => {
         Object.assign(trial, { source, stage: "encoding" });
       },
+      onDamage: async (source) => {
+        trial.source = source;
+      },
       onProgress: (progress) => {
         trial.progress = progress;
       },

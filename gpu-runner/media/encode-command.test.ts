@@ -5,7 +5,7 @@ import { planLadder } from "../../schemas/plan-ladder.ts";
 import { bt709, lasting, pictureOf, prores, sourceProbe } from "../../schemas/source-probe-sample.ts";
 import { buildEncodeCommand, type EncodeCommandInput, SOURCE_LIMITS, toArguments } from "./encode-command.ts";
 import { fluentCommand } from "./ffmpeg-process.ts";
-import { filterGraph } from "./picture-graph.ts";
+import { filterGraph, type Holes } from "./picture-graph.ts";
 
 const source = sourceProbe({
   ...{ ...lasting(20), ...pictureOf(960, 540), ...prores, ...bt709 },
@@ -50,11 +50,11 @@ test("two rungs on the CPU, word for word", () => {
 });
 
 test("the last picture of a film whose end is damaged stands before it is scaled", () => {
-  const graphOf = (holes: { holdLastSeconds: number } | null) => buildEncodeCommand(input({ holes })).filterGraph;
-  expect(graphOf({ holdLastSeconds: 1.25 })).toContain(
-    ",fps=30000/1001,tpad=stop_mode=clone:stop_duration=1.250,split=2",
+  const graphOf = (holes: Holes | null) => buildEncodeCommand(input({ holes })).filterGraph;
+  expect(graphOf({ holdLastSeconds: 1.25, endSeconds: 10 })).toContain(
+    ",fps=30000/1001,tpad=stop_mode=clone:stop_duration=1.250,trim=end_frame=300,split=2",
   );
-  expect(graphOf({ holdLastSeconds: 0 })).toContain(",fps=30000/1001,split=2");
+  expect(graphOf({ holdLastSeconds: 0, endSeconds: 10 })).toContain(",fps=30000/1001,trim=end_frame=300,split=2");
   expect(graphOf(null)).not.toMatch(/fps=|tpad/);
 });
 

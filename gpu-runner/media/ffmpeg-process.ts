@@ -35,7 +35,7 @@ export type FfmpegProcess = {
 const STDERR_TAIL_LINES = 40;
 /** Of a decoder, or of a demuxer that lost its way and looks for the next packet. Version 7 says it in other words. */
 const DECODE_ERROR =
-  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|PES packet size mismatch/;
+  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|Packet mismatch|PES packet size mismatch/;
 
 export function startFfmpeg(
   command: EncodeCommand,

@@ -97,7 +97,9 @@ export async function faceDamage(job: SourceJob, dialect: Dialect): Promise<bool
   await options.onDamage?.({ ...source, damage });
   job.source = withoutLostSound(source, job.damage);
   const holdLastSeconds = length === "guessed" ? 0 : heldSeconds(source, job.damage);
-  if (damage.some(({ what }) => what === "picture")) job.holes = { holdLastSeconds };
+  if (damage.some(({ what }) => what === "picture")) {
+    job.holes = { holdLastSeconds, endSeconds: job.damage.trackEndSeconds };
+  }
   return job.source !== source || job.holes !== null;
 }
 

@@ -3,7 +3,7 @@
  * pixels, BT.709 in limited range. Pure.
  */
 import type { RenditionPlan } from "../../schemas/ladder.ts";
-import type { SourceProbe } from "../../schemas/media-probe.ts";
+import type { Rational, SourceProbe } from "../../schemas/media-probe.ts";
 import { moveToStart } from "./sound-graph.ts";
 
 /** The chosen track as filter graphs name it. Stored probes of older runners name none. */
@@ -25,10 +25,12 @@ export type GraphTerms = {
   holes?: Holes | null;
 };
 
-/** Pictures of the source are damaged. Left to fill them, ffmpeg writes some twice at the end, and none beyond the last. */
+/** Pictures of the source are damaged. Left to fill them, ffmpeg writes some too many at the end, or none beyond the last. */
 export type Holes = {
   /** For so long the last good picture stands at the end. */
   holdLastSeconds: number;
+  /** Then the rendition ends. */
+  endSeconds: number;
 };
 
 export function filterGraph(source: SourceProbe, plans: readonly RenditionPlan[], terms: GraphTerms = {}): string {
@@ -58,10 +60,13 @@ function sharedFilters(
     ...(first?.resample || (first && holes) ? [`fps=${first.fps.num}/${first.fps.den}`] : []),
     ...turnFilters(source),
     ...(source.hdr === null ? gamutConversion(source, largest) : hdrConversion(source, largest, hdrCube)),
-    ...(holes && holes.holdLastSeconds > 0
-      ? [`tpad=stop_mode=clone:stop_duration=${holes.holdLastSeconds.toFixed(3)}`]
-      : []),
+    ...(first && holes ? endOfHoles(holes, first.fps) : []),
   ];
+}
+
+function endOfHoles({ holdLastSeconds, endSeconds }: Holes, { num, den }: Rational): string[] {
+  const hold = holdLastSeconds > 0 ? [`tpad=stop_mode=clone:stop_duration=${holdLastSeconds.toFixed(3)}`] : [];
+  return [...hold, `trim=end_frame=${Math.ceil((endSeconds * num) / den - 0.25)}`];
 }
 
 /** swscale takes grey for full range, whatever it says. As if both were full, the samples are copied. */

@@ -98,6 +98,14 @@ test("sound of a stream: what comes before the first that decodes, and a broken 
   expect(judgeSound(false).damage).toHaveLength(2);
 });
 
+test("sound packets that never came are damage where no index tells of a pause", () => {
+  const came = moments(200, between(50, 100), 0.02);
+  const judgeSound = (mayLackPackets: boolean) =>
+    judgePass({ picture: picture(), sounds: [{ packets: came, decoded: came }] }, { ...terms, mayLackPackets }).damage;
+  expect(judgeSound(true)).toEqual([{ fromSeconds: 1, toSeconds: 2, what: "sound" }]);
+  expect(judgeSound(false)).toEqual([]);
+});
+
 test("framecrc's lines, also of packets without a time of their own", () => {
   const reader = new PassReader();
   for (const line of [

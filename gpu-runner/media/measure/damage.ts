@@ -75,6 +75,8 @@ export class PassReader {
 
 /** What stands for "no time" is ages away. */
 const FAR_SECONDS = 1e9;
+/** Recorders leave out less. */
+const LEAST_SOUND_HOLE_SECONDS = 0.1;
 /** Spans that lie so close together are one. */
 const CLOSE_SECONDS = 0.1;
 
@@ -135,7 +137,7 @@ function missingPackets(packets: readonly Moment[], terms: DamageTerms): Span[] 
 
 function lostSound(
   { packets, decoded }: PassTracks["sounds"][number],
-  { startSeconds, isExcerpt }: DamageTerms,
+  { startSeconds, isExcerpt, mayLackPackets }: DamageTerms,
 ): { spans: Span[]; share: number } {
   const from = isExcerpt ? Math.max(startSeconds, decoded[0]?.atSeconds ?? 0) : startSeconds;
   const whole = isExcerpt && decoded.length > 0 ? packets.slice(0, -1) : packets;
@@ -147,8 +149,19 @@ function lostSound(
     while (next < decoded.length && endOf(decoded[next]) < middle) next++;
     return (decoded[next]?.atSeconds ?? Number.POSITIVE_INFINITY) > middle;
   });
+  const spans = lost.map(({ atSeconds, lastsSeconds }) => ({
+    fromSeconds: atSeconds,
+    toSeconds: atSeconds + lastsSeconds,
+  }));
+  const holes = due.flatMap(({ atSeconds }, i) => {
+    const before = due[i - 1];
+    const fromSeconds = before === undefined ? atSeconds : before.atSeconds + before.lastsSeconds;
+    return mayLackPackets && atSeconds - fromSeconds > LEAST_SOUND_HOLE_SECONDS
+      ? [{ fromSeconds, toSeconds: atSeconds }]
+      : [];
+  });
   return {
-    spans: lost.map(({ atSeconds, lastsSeconds }) => ({ fromSeconds: atSeconds, toSeconds: atSeconds + lastsSeconds })),
+    spans: [...spans, ...holes],
     share: due.length === 0 ? 1 : 1 - lost.length / due.length,
   };
 }

@@ -115,6 +115,23 @@ const pictures: readonly AcceptedSource[] = [
   },
 ];
 
+const streams: readonly AcceptedSource[] = [
+  {
+    name: "Flash Video with a fifth of its bytes in zeros",
+    steps: [`${HEARD} {whole.flv}`, { from: "whole.flv", to: "a.flv", edit: zeroedShare(0.4, 0.6) }],
+    ...{ ...MUTE, sound: PLAIN_SOUND, damage: [picture(1.6, 2.5), sound(1.6, 2.5)] },
+  },
+  {
+    name: "WebM with a fifth of its bytes in zeros",
+    steps: [
+      `${FOUR} ${SOUND} ${bt709()} -c:v libvpx -b:v 4M -g 25 -c:a libvorbis {whole.webm}`,
+      { from: "whole.webm", to: "a.webm", edit: zeroedShare(0.4, 0.6) },
+    ],
+    needs: ["encoder:libvpx", "encoder:libvorbis"],
+    ...{ ...MUTE, sound: PLAIN_SOUND, damage: [picture(1.6, 2.6), sound(1.6, 2.6)] },
+  },
+];
+
 const sounds: readonly AcceptedSource[] = [
   {
     name: "An MP4 with zeros in the second half of its sound",
@@ -137,5 +154,6 @@ const sounds: readonly AcceptedSource[] = [
 
 export const damagedSources: readonly SourceGroup<AcceptedSource>[] = [
   { title: "Damaged pictures", sources: pictures },
+  { title: "Damaged pictures and sound", sources: streams },
   { title: "Damaged sound", sources: sounds },
 ];
