@@ -154,9 +154,9 @@ test("progress is read from ffmpeg's key=value blocks, and nothing else is taken
   const block =
     "frame=48\nfps=23.9\nstream_0_0_q=28.0\nbitrate=N/A\nout_time_us=2000000\nout_time_ms=2000000\nspeed= 1.2x\nprogress=continue";
   expect(block.split("\n").map(read)).not.toContain(false);
-  expect(seen).toEqual([{ frame: 48, fps: 23.9, outTimeSeconds: 2, speed: 1.2 }]);
+  expect(seen).toEqual([{ frame: 48, fps: 23.9, outTimeSeconds: 2, speed: 1.2, droppedFrames: 0 }]);
   expect(read("[libx264 @ 0x1] frame=I:1")).toBe(false);
   expect(read("Error while decoding stream #0:0: Invalid data found")).toBe(false);
   for (const line of ["frame=0", "out_time_ms=N/A", "speed=N/A", "progress=end"]) read(line);
-  expect(seen[1]).toEqual({ frame: 0, fps: 0, outTimeSeconds: 0, speed: 0 });
+  expect(seen[1]).toEqual({ frame: 0, fps: 0, outTimeSeconds: 0, speed: 0, droppedFrames: 0 });
 });
