@@ -98,8 +98,11 @@ export function withoutLostSound(source: SourceProbe, { soundShares }: DamageRep
   };
 }
 
-/** How long the last picture has to stand at the end; 0 for less than two frames. */
+/** In frames. Clocks round, and headers state lengths that no number of frames has. */
+const LEAST_HELD = 0.75;
+
+/** How long the last picture has to stand at the end; 0 where it is the source's last. */
 export function heldSeconds({ fps }: SourceProbe, { trackEndSeconds, pictureEndSeconds }: DamageReport): number {
   const seconds = trackEndSeconds - pictureEndSeconds;
-  return seconds > (2 * fps.den) / fps.num ? seconds : 0;
+  return seconds > (LEAST_HELD * fps.den) / fps.num ? seconds : 0;
 }
