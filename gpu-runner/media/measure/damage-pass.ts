@@ -65,6 +65,7 @@ async function pass(options: DamagePassOptions, strictness: readonly string[]): 
     frameSeconds: source.fps.den / source.fps.num,
     startSeconds,
     expectedEndSeconds: length === "known" ? source.videoDurationSeconds : 0,
+    movesUp: /^avi\b/.test(source.container),
     mayLackPackets: !source.vfr && !INDEXED.test(source.container),
     isExcerpt: !BEGINS_WITH_KEYFRAME.test(source.container),
   });
