@@ -187,6 +187,8 @@ async function mustEncodeAgain(job: Job, course: EncodeCourse, { result, ...way 
     course.leaveGpuGraph(outputs, failure.message);
     return true;
   }
+  // Some formats are read past what is broken without a word. A file that ends where it says was not cut off.
+  if (failure?.code === "TRUNCATED" && job.endsAsStated && (await faceDamage(job, encoder.dialect))) return true;
   if (failure) throw new EncodeError(failure);
   await tellShortSound(job, evidence);
   return false;

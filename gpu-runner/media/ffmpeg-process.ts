@@ -33,9 +33,12 @@ export type FfmpegProcess = {
 };
 
 const STDERR_TAIL_LINES = 40;
-/** Of a decoder, or of a demuxer that lost its way and looks for the next packet. Version 7 says it in other words. */
+/**
+ * Of a decoder, or of a demuxer that lost its way and looks for the next packet. Version 7 says it in other words; those of 2018
+ * do not say that a picture came out corrupt, only what was wrong in it.
+ */
 const DECODE_ERROR =
-  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|Packet mismatch|PES packet size mismatch/;
+  /^Error while decoding stream #0:|Error submitting packet to decoder|Decoding error|corrupt (decoded frame|input packet)|Packet corrupt|Read error at pos|as first byte of an EBML|EBML block data error|max resync size reached|Packet mismatch|PES packet size mismatch|edit unit sync lost|ac-tex damaged|error while decoding MB/;
 
 export function startFfmpeg(
   command: EncodeCommand,

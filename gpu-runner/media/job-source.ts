@@ -37,6 +37,8 @@ type KnownSource = {
   length: LengthTrust;
   /** The rate is that of its first packets. */
   isSampled: boolean;
+  /** The file ends where its own structure says. */
+  endsAsStated: boolean;
   /** undefined: not looked for; null: looked for in vain. */
   damage: DamageReport | null | undefined;
   holes: Holes | null;
@@ -58,8 +60,8 @@ export async function readSource(reader: Reader): Promise<KnownSource> {
   const result = await probeSource(probeOptions(reader));
   throwUndelivered(reader);
   if (result.ok) {
-    const { source, length, isSampled } = result;
-    return { source: await withSilence(source, reader), length, isSampled, damage: undefined, holes: null };
+    const { source, ...known } = result;
+    return { ...known, source: await withSilence(source, reader), damage: undefined, holes: null };
   }
   if (result.code === "PROBE_TIMEOUT") {
     throw new EncodeError({ code: "SOURCE_UNREADABLE", message: result.message, retryable: true });

@@ -17,6 +17,8 @@ export type ProbeResult =
       length: LengthTrust;
       /** The rate is that of its first packets; what follows may have another. */
       isSampled: boolean;
+      /** The file ends where its own structure says. */
+      endsAsStated: boolean;
     }
   | { ok: false; code: ProbeRejectionCode | "TRUNCATED" | "PROBE_TIMEOUT"; message: string };
 
@@ -47,7 +49,8 @@ export async function probeSource(
   const reading = measured === null ? stated : readProbe(parseJson(described.stdout), measured);
   if (!reading.ok) return await inBetterWords(options, reading);
   const isSampled = measured !== null && !measured.isCounted;
-  return { ...reading, length: lengthTrust(reading.source, described.stdout, measured), isSampled };
+  const length = lengthTrust(reading.source, described.stdout, measured);
+  return { ...reading, length, isSampled, endsAsStated: measured?.endsAsStated ?? false };
 }
 
 /** Once more where a stream declares sound that had not begun where ffprobe stopped reading. */
@@ -94,7 +97,7 @@ async function asMotionJpeg(options: ProbeOptions): Promise<ProbeResult | null> 
   if (described.code !== 0 || packets.length < LEAST_JPEGS) return null;
   const measured = await measure(inFormat, described.stdout, "sample");
   const reading = readProbe(json, measured);
-  return reading.ok ? { ...reading, length: "guessed", isSampled: false } : null;
+  return reading.ok ? { ...reading, length: "guessed", isSampled: false, endsAsStated: false } : null;
 }
 
 async function measure(

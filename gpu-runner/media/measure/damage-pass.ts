@@ -65,6 +65,7 @@ async function pass(options: DamagePassOptions, strictness: readonly string[]): 
     frameSeconds: source.fps.den / source.fps.num,
     startSeconds,
     expectedEndSeconds: length === "known" ? source.videoDurationSeconds : 0,
+    movesUp: /^avi\b/.test(source.container),
     mayLackPackets: !source.vfr && !INDEXED.test(source.container),
     isExcerpt: !BEGINS_WITH_KEYFRAME.test(source.container),
   });
@@ -98,8 +99,11 @@ export function withoutLostSound(source: SourceProbe, { soundShares }: DamageRep
   };
 }
 
-/** How long the last picture has to stand at the end; 0 for less than two frames. */
+/** In frames. Clocks round, and headers state lengths that no number of frames has. */
+const LEAST_HELD = 0.75;
+
+/** How long the last picture has to stand at the end; 0 where it is the source's last. */
 export function heldSeconds({ fps }: SourceProbe, { trackEndSeconds, pictureEndSeconds }: DamageReport): number {
   const seconds = trackEndSeconds - pictureEndSeconds;
-  return seconds > (2 * fps.den) / fps.num ? seconds : 0;
+  return seconds > (LEAST_HELD * fps.den) / fps.num ? seconds : 0;
 }

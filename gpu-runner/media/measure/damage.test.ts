@@ -10,6 +10,7 @@ const terms: DamageTerms = {
   startSeconds: 0,
   expectedEndSeconds: 0,
   mayLackPackets: false,
+  movesUp: false,
   isExcerpt: false,
 };
 const picture = (packets = moments(100), decoded = packets) => ({ packets, decoded, areTimed: true });
@@ -65,6 +66,16 @@ test("packets that never came are damage where no index tells of a pause", () =>
   const cut = moments(50);
   const toTheEnd = { mayLackPackets: true, expectedEndSeconds: 4 };
   expect(judge(cut, toTheEnd, cut).damage).toEqual([{ fromSeconds: 2, toSeconds: 4, what: "picture" }]);
+});
+
+test("where a packet's place alone tells its time, what lacks does so at the end: a gap is a pause", () => {
+  const came = moments(75, between(25, 30));
+  const untimed = { mayLackPackets: true, movesUp: true, expectedEndSeconds: 4 };
+  expect(judge(came, untimed, came).damage).toEqual([{ fromSeconds: 3, toSeconds: 4, what: "picture" }]);
+  const sound = moments(200, between(50, 100), 0.02);
+  const sounds = [{ packets: sound, decoded: sound }];
+  const withSound = judgePass({ picture: picture(came), sounds }, { ...terms, ...untimed });
+  expect(withSound.damage.map(({ what }) => what)).toEqual(["picture"]);
 });
 
 test("a list that would be too long has neighbours as one", () => {

@@ -35,6 +35,8 @@ export type DamageTerms = {
    * index knows of each packet, and of pauses.
    */
   mayLackPackets: boolean;
+  /** A packet's place is all that tells its time: behind lost ones, what is left moves up, and only the end lacks. */
+  movesUp: boolean;
   /** A stream may begin and end in the middle: what comes before its first picture, and a broken last one, are no damage. */
   isExcerpt: boolean;
 };
@@ -129,6 +131,7 @@ function missingPackets(packets: readonly Moment[], terms: DamageTerms): Span[] 
   const turns = packets.map(({ atSeconds }) => atSeconds);
   const ends = expectedEndSeconds > (turns.at(-1) ?? 0) + 3 * frameSeconds ? [...turns, expectedEndSeconds] : turns;
   return ends.flatMap((at, i) => {
+    if (terms.movesUp && i < turns.length) return [];
     const before = ends[i - 1];
     const isHole = before !== undefined && at - before > 1.5 * frameSeconds;
     return isHole ? [{ fromSeconds: before + frameSeconds, toSeconds: at }] : [];
@@ -137,7 +140,7 @@ function missingPackets(packets: readonly Moment[], terms: DamageTerms): Span[] 
 
 function lostSound(
   { packets, decoded }: PassTracks["sounds"][number],
-  { startSeconds, isExcerpt, mayLackPackets }: DamageTerms,
+  { startSeconds, isExcerpt, mayLackPackets, movesUp }: DamageTerms,
 ): { spans: Span[]; share: number } {
   const from = isExcerpt ? Math.max(startSeconds, decoded[0]?.atSeconds ?? 0) : startSeconds;
   const whole = isExcerpt && decoded.length > 0 ? packets.slice(0, -1) : packets;
@@ -156,7 +159,7 @@ function lostSound(
   const holes = due.flatMap(({ atSeconds }, i) => {
     const before = due[i - 1];
     const fromSeconds = before === undefined ? atSeconds : before.atSeconds + before.lastsSeconds;
-    return mayLackPackets && atSeconds - fromSeconds > LEAST_SOUND_HOLE_SECONDS
+    return mayLackPackets && !movesUp && atSeconds - fromSeconds > LEAST_SOUND_HOLE_SECONDS
       ? [{ fromSeconds, toSeconds: atSeconds }]
       : [];
   });

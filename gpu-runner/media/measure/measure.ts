@@ -14,6 +14,8 @@ export type MeasuredSource = PictureMeasure & {
   isCounted: boolean;
   /** The end of what the file says it has, where it is cut off before. */
   missing: { statedBytes: number; sizeBytes: number } | null;
+  /** The file ends where it says: whatever lacks in it was not cut off. */
+  endsAsStated: boolean;
 };
 
 export type MeasureInput = {
@@ -54,14 +56,15 @@ const UNKNOWN: PictureMeasure = { timing: null, pictureSeconds: null, statesWron
 
 export async function measureSource(input: MeasureInput): Promise<MeasuredSource> {
   const bytes = await openSourceBytes(input.url, input.signal);
-  if (bytes === null) return { ...UNKNOWN, isCounted: false, missing: null };
+  if (bytes === null) return { ...UNKNOWN, isCounted: false, missing: null, endsAsStated: false };
   const stated = await statedExtentBytes(bytes);
   const { sizeBytes } = bytes;
   const missing =
     stated !== null && stated > sizeBytes + SLIGHTLY_SHORT_BYTES ? { statedBytes: stated, sizeBytes } : null;
   const index = /^mov\b/.test(input.container) ? await readMovieIndex(bytes, input.streamIndex) : null;
-  if (index !== null) return { ...byIndex(index, input), isCounted: true, missing };
-  return { ...(await byPackets(bytes, input)), missing };
+  const endsAsStated = stated !== null && Math.abs(stated - sizeBytes) <= SLIGHTLY_SHORT_BYTES;
+  if (index !== null) return { ...byIndex(index, input), isCounted: true, missing, endsAsStated };
+  return { ...(await byPackets(bytes, input)), missing, endsAsStated };
 }
 
 function byIndex({ runs, tickSeconds }: MovieTrack, { statedRates }: MeasureInput): PictureMeasure {
@@ -73,7 +76,10 @@ function byIndex({ runs, tickSeconds }: MovieTrack, { statedRates }: MeasureInpu
   return { timing, pictureSeconds: spans.reduce((sum, span) => sum + span, 0), statesWrongLength: false };
 }
 
-async function byPackets(source: SourceBytes, input: MeasureInput): Promise<Omit<MeasuredSource, "missing">> {
+async function byPackets(
+  source: SourceBytes,
+  input: MeasureInput,
+): Promise<Omit<MeasuredSource, "missing" | "endsAsStated">> {
   const { container, extent, statedSeconds, statedRates, tickSeconds } = input;
   const sample = FIXED_RATE.test(container) ? FIXED_RATE_PACKETS : FIRST_PACKETS;
   const count = extent === "whole" ? ALL_PACKETS : sample;

@@ -108,6 +108,40 @@ const pictures: readonly AcceptedSource[] = [
     ...{ ...MUTE, damage: [picture(1.6, 2.4)] },
   },
   {
+    name: "AVI with a tenth of its bytes in zeros, chunk headers and all",
+    steps: [
+      `${card({ seconds: 6 })} -vf format=yuvj422p -c:v mjpeg -q:v 3 {whole.avi}`,
+      { from: "whole.avi", to: "a.avi", edit: zeroedShare(0.4, 0.5) },
+    ],
+    needs: ["filter:tpad"],
+    ...{ ...MUTE, frames: 150, damage: [picture(2.4, 2.44), picture(5.4, 6)] },
+    note: "AVI does not say when a picture is shown: what comes behind the hole moves up, and the last one stands to the end.",
+  },
+  {
+    name: "An MP4 whose last tenth was never written, pictures and sound",
+    steps: [`${HEARD} -movflags +faststart {whole.mp4}`, { from: "whole.mp4", to: "a.mp4", edit: zeroedShare(0.9, 1) }],
+    needs: ["filter:tpad"],
+    ...{ ...MUTE, sound: { ...PLAIN_SOUND, is: "stereo, then silence" }, damage: [picture(3.6, 4), sound(3.6, 4)] },
+    note: "The last good picture stands to the end.",
+  },
+  {
+    name: "ProRes whose very last frame is zeros",
+    steps: [
+      `${FOUR} ${bt709("yuv422p10le")} -c:v prores_ks {whole.mov}`,
+      { from: "whole.mov", to: "a.mov", edit: zeroed(0, (n) => n === 99) },
+    ],
+    needs: ["filter:tpad"],
+    ...{ ...MUTE, damage: [picture(3.96, 4)] },
+  },
+  {
+    name: "XDCAM-like MPEG-2 in MXF with a tenth of its bytes in zeros",
+    steps: [
+      `${FOUR} ${bt709("yuv422p")} -c:v mpeg2video -b:v 20M -g 12 {whole.mxf}`,
+      { from: "whole.mxf", to: "a.mxf", edit: zeroedShare(0.4, 0.5) },
+    ],
+    ...{ ...MUTE, timecode: "00:00:00:00", damage: [picture(1.6, 2)] },
+  },
+  {
     name: "A transport stream with a fifth of its bytes in zeros",
     steps: [`${FILM} {whole.ts}`, { from: "whole.ts", to: "a.ts", edit: zeroedShare(0.4, 0.6) }],
     needs: ["transport-streams"],
